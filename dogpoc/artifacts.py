@@ -1,0 +1,451 @@
+"""The only reader and writer of artifacts/: photo tables, and runs with their logits, weights and numbers.
+
+    artifacts/<dataset>/photos.parquet            one row a photo, shared by every run on the dataset
+    artifacts/<dataset>/<run>/run.json            what was run, how, and its numbers; SHA-256 of the files beside it
+    artifacts/<dataset>/<run>/logits.npy          (n, C) float32, opened by memory mapping
+    artifacts/<dataset>/<run>/history.csv         training, epoch by epoch     (only in the dataset it was trained on)
+    artifacts/<dataset>/<run>/weights.safetensors what training changed, fp16  (only in the dataset it was trained on)
+
+Files are never trusted: run.json and photos.parquet carry a digest of their own content, everything else is known by
+its SHA-256 in run.json. Every write leaves the old artifact or the new one: new files are staged beside the old ones
+under names that hold their SHA-256, and replacing run.json is the one moment at which they become valid.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dogpoc import DogpocError, metrics
+from dogpoc.translation import _
+
+FORMAT = 1  # of run.json; raised when an old reader would misread a new file
+PHOTO_COLUMNS = ("id", "breed", "split", "group", "sha256", "width", "height", "bytes")
+SPLITS = ("train", "validation", "test")
+SCORED_SPLITS = ("validation", "test")
+BASELINE, NEW = "mobilenetv2-frozen", "vit-tiny-finetuned"  # the default roles
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+class ArtifactError(DogpocError):
+    """An artifact is missing, damaged, or does not fit the others."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one run answered for one split of a dataset's photos.
+
+    photos: n rows of the photo table, in table order.   breeds: the C breeds scored, the run's and the dataset's both.
+    logits: (n, C) float32.   true: (n,) int64, indices into breeds.   info: run.json.
+    """
+
+    dataset: str
+    run: str
+    split: str
+    info: dict
+    photos: pd.DataFrame
+    breeds: list[str]
+    logits: np.ndarray
+    true: np.ndarray
+
+
+# -- names and places ---------------------------------------------------------------------------------------------
+
+
+def root() -> Path:
+    """The folder of all artifacts: DOGPOC_ARTIFACTS, else artifacts/ in the checkout."""
+    return Path(os.environ.get("DOGPOC_ARTIFACTS") or Path(__file__).parents[1] / "artifacts")
+
+
+def datasets() -> list[str]:
+    """Names of the datasets that have a photo table."""
+    return sorted(path.parent.name for path in root().glob("*/photos.parquet"))
+
+
+def runs(dataset: str) -> list[str]:
+    """Names of the runs whose logits on `dataset` are stored."""
+    return [name for name in all_runs(dataset) if (run_folder(dataset, name) / "logits.npy").exists()]
+
+
+def all_runs(dataset: str) -> list[str]:
+    """Names of all runs of `dataset`, those that are trained and not yet evaluated too."""
+    return sorted(path.parent.name for path in (root() / check_name(dataset)).glob("*/run.json"))
+
+
+def check_name(name: str) -> str:
+    """`name` itself if it can name a dataset or a run; names come from URLs and must not leave the folder."""
+    if not _NAME.fullmatch(name):
+        raise ArtifactError(
+            _("'{name}' cannot be a name: letters, digits, '.', '_', '+' and '-' only.").format(name=name[:100])
+        )
+    return name
+
+
+def run_folder(dataset: str, name: str) -> Path:
+    """Where run `name` on `dataset` is stored."""
+    return root() / check_name(dataset) / check_name(name)
+
+
+# -- atomic writes ------------------------------------------------------------------------------------------------
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the file at `path` by `data`; a kill or a full disk at any moment leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp makes it private
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- photo tables -------------------------------------------------------------------------------------------------
+
+
+def photos_digest(table: pd.DataFrame) -> str:
+    """SHA-256 of a photo table's content, rows in order: two runs are comparable only if theirs are equal."""
+    rows = table[list(PHOTO_COLUMNS)].itertuples(index=False, name=None)
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update("\t".join(map(str, row)).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def write_photos(dataset: str, table: pd.DataFrame) -> Path:
+    """Store the photo table of `dataset`; returns its path."""
+    content = pa.Table.from_pandas(table[list(PHOTO_COLUMNS)], preserve_index=False)
+    content = content.replace_schema_metadata({"digest": photos_digest(table)})
+    buffer = io.BytesIO()
+    pq.write_table(content, buffer, compression="zstd")
+    path = root() / check_name(dataset) / "photos.parquet"
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def read_photos(dataset: str) -> pd.DataFrame:
+    """The photo table of `dataset`, one row a photo, with PHOTO_COLUMNS."""
+    path = root() / check_name(dataset) / "photos.parquet"
+    try:
+        status = path.stat()
+    except OSError:
+        found = ", ".join(datasets()) or _("none")
+        raise ArtifactError(
+            _("no photo table for dataset '{dataset}'; found: {found}. Run: python -m dogpoc split {dataset}").format(
+                dataset=dataset, found=found
+            )
+        ) from None
+    return _read_photos(path, status.st_mtime_ns, status.st_size).copy(deep=False)
+
+
+@lru_cache(maxsize=16)
+def _read_photos(path: Path, _changed: int, _size: int) -> pd.DataFrame:
+    try:
+        content = pq.read_table(path)
+        table = content.to_pandas(ignore_metadata=True)[list(PHOTO_COLUMNS)]
+        stored = (content.schema.metadata or {}).get(b"digest", b"").decode(errors="replace")
+        intact = stored == photos_digest(table)
+    except (pa.ArrowException, KeyError, OSError, ValueError, UnicodeDecodeError):
+        intact = False
+    if not intact:
+        raise ArtifactError(
+            _("{path} is damaged: its content is not what was written. Restore it, or run: {command}").format(
+                path=path, command=f"python -m dogpoc split {path.parent.name}"
+            )
+        )
+    return table
+
+
+def scored_photos(table: pd.DataFrame, breeds: list[str]) -> pd.DataFrame:
+    """The rows that a run which knows `breeds` is scored on, in the order of logits.npy."""
+    return table[table["split"].isin(SCORED_SPLITS) & table["breed"].isin(breeds)].reset_index(drop=True)
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------
+
+
+def _content_digest(info: Mapping) -> str:
+    content = {key: value for key, value in info.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def write_run(info: dict, files: Mapping[str, bytes | Path]) -> dict:
+    """Store a run: `files` (content, or a finished file in the run's folder that is moved) and run.json.
+
+    Files of info["files"] that are not in `files` stay as they are. Returns run.json as stored.
+    """
+    folder = run_folder(info["dataset"], info["run"])
+    folder.mkdir(parents=True, exist_ok=True)
+    digests, staged = dict(info.get("files", {})), {}
+    for name, content in files.items():
+        digests[name] = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content)
+        staged[name] = _staged(folder, name, digests[name])
+        if isinstance(content, bytes):
+            write_atomically(staged[name], content)
+        else:
+            content.replace(staged[name])
+    info = {**info, "format": FORMAT, "files": digests}
+    info["sha256"] = _content_digest(info)
+    write_atomically(folder / "run.json", json.dumps(info, indent=1, allow_nan=False).encode() + b"\n")
+    for name, path in staged.items():
+        path.replace(folder / name)
+    for name in {*digests, *files}:
+        for leftover in folder.glob(f".{name}.*"):
+            leftover.unlink(missing_ok=True)
+    return info
+
+
+def _staged(folder: Path, name: str, sha256: str) -> Path:
+    return folder / f".{name}.{sha256[:16]}"
+
+
+def read_run(dataset: str, name: str) -> dict:
+    """run.json of run `name` on `dataset`, checked against its own digest."""
+    folder = run_folder(dataset, name)
+    try:
+        text = (folder / "run.json").read_bytes()
+    except OSError:
+        raise ArtifactError(
+            _(
+                "no run '{run}' for dataset '{dataset}'; found: {found}. "
+                "Run: python -m dogpoc evaluate {run} --data {dataset}"
+            ).format(run=name, dataset=dataset, found=", ".join(all_runs(dataset)) or _("none"))
+        ) from None
+    try:
+        info = json.loads(text)
+        intact = info["sha256"] == _content_digest(info)
+        newer = intact and info["format"] > FORMAT
+    except (ValueError, KeyError, TypeError, RecursionError):
+        intact = newer = False
+    if newer:
+        raise ArtifactError(
+            _("{path} was written by a newer dogpoc; update this one.").format(path=folder / "run.json")
+        )
+    if not intact or (info["dataset"], info["run"]) != (dataset, name):
+        raise ArtifactError(_damaged(folder / "run.json", dataset, name))
+    return info
+
+
+def _damaged(path: Path, dataset: str, name: str) -> str:
+    return _(
+        "{path} is damaged: its SHA-256 is not the recorded one. Restore it, or run: "
+        "python -m dogpoc evaluate {run} --data {dataset}"
+    ).format(path=path, run=name, dataset=dataset)
+
+
+def run_file(info: Mapping, name: str) -> Path:
+    """Path of file `name` of the run described by `info`, once its SHA-256 is the one that run.json holds."""
+    folder = run_folder(info["dataset"], info["run"])
+    sha256 = info["files"].get(name)
+    if sha256 is None:
+        raise ArtifactError(
+            _("run '{run}' on dataset '{dataset}' has no {file}; expected one of: {found}").format(
+                run=info["run"], dataset=info["dataset"], file=name, found=", ".join(info["files"])
+            )
+        )
+    staged = _staged(folder, name, sha256)
+    path = staged if staged.exists() else folder / name  # a kill between run.json and the last rename leaves it staged
+    try:
+        status = path.stat()
+    except OSError:
+        raise ArtifactError(
+            _("{path} is missing. Restore it, or run: python -m dogpoc evaluate {run} --data {dataset}").format(
+                path=path, run=info["run"], dataset=info["dataset"]
+            )
+        ) from None
+    if _sha256_once(path, status.st_mtime_ns, status.st_size) != sha256:
+        raise ArtifactError(_damaged(path, info["dataset"], info["run"]))
+    return path
+
+
+@lru_cache(maxsize=256)
+def _sha256_once(path: Path, _changed: int, _size: int) -> str:
+    return sha256_of(path)
+
+
+def missing_backbone(info: Mapping) -> str | None:
+    """The backbone file that a run needs to answer new photos and that this machine lacks, else None.
+
+    A frozen backbone is not the project's own and does not ship; a fine-tuned one is, and does.
+    """
+    backbone = info.get("backbone")
+    if backbone is None or info["method"]["trained"] == "everything":
+        return None
+    return None if find_weights(backbone["file"]) else backbone["file"]
+
+
+def default_pair(dataset: str) -> tuple[str, str]:
+    """The runs that take the roles of baseline and new unless the user chooses others."""
+    names = runs(dataset)
+    if len(names) < 2:
+        raise ArtifactError(
+            _(
+                "dataset '{dataset}' has {n} evaluated runs; a comparison needs 2. "
+                "Run: python -m dogpoc train METHOD --data {dataset}, then evaluate it"
+            ).format(dataset=dataset, n=len(names))
+        )
+    baseline = BASELINE if BASELINE in names else names[0]
+    new = NEW if NEW in names and baseline != NEW else next(name for name in names if name != baseline)
+    return baseline, new
+
+
+def stand_in(info: Mapping) -> str | None:
+    """The run that answers new photos in place of one whose backbone this machine lacks: same network, and complete."""
+    for name in runs(info["dataset"]):
+        try:
+            other = read_run(info["dataset"], name)
+        except ArtifactError:
+            continue
+        same = other["method"]["backbone"]["model"] == info["method"]["backbone"]["model"]
+        if same and missing_backbone(other) is None:
+            return name
+    return None
+
+
+def find_weights(file: str) -> Path | None:
+    """A pretrained backbone's file in DOGPOC_WEIGHTS (a list of folders), weights/, or ../shared/weights."""
+    checkout = Path(__file__).parents[1]
+    named = [Path(name) for name in os.environ.get("DOGPOC_WEIGHTS", "").split(os.pathsep) if name]
+    folders = [*named, checkout / "weights", checkout.parent / "shared" / "weights"]
+    return next((folder / file for folder in folders if (folder / file).is_file()), None)
+
+
+# -- logits and what follows from them ----------------------------------------------------------------------------
+
+
+def read_logits(info: Mapping) -> np.ndarray:
+    """(n, C) float32 logits of a run, memory-mapped: rows as scored_photos, columns as info["breeds"]."""
+    path = run_file(info, "logits.npy")
+    expected = (len(scored_photos(read_photos(info["dataset"]), info["breeds"])), len(info["breeds"]))
+    return _read_logits(path, info["files"]["logits.npy"], expected)
+
+
+@lru_cache(maxsize=64)
+def _read_logits(path: Path, _sha256: str, expected: tuple[int, int]) -> np.ndarray:
+    try:
+        logits = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        raise ArtifactError(_("{path} is not a NumPy array of logits.").format(path=path)) from None
+    if logits.shape != expected or logits.dtype != np.float32:
+        raise ArtifactError(
+            _(
+                "{path} holds {shape} {dtype}; expected {expected} float32 (photos x breeds). Evaluate the run again."
+            ).format(path=path, shape=logits.shape, dtype=logits.dtype, expected=expected)
+        )
+    block = 1 << 16
+    if not all(np.isfinite(logits[start : start + block]).all() for start in range(0, len(logits), block)):
+        raise ArtifactError(
+            _("{path} holds logits that are not finite numbers. Train the run again.").format(path=path)
+        )
+    return logits
+
+
+def read_evaluation(dataset: str, run: str, split: str = "test") -> Evaluation:
+    """What `run` answered for the photos of `split` ("validation" or "test") in `dataset`, on the shared breeds."""
+    info = read_run(dataset, run)
+    table = read_photos(dataset)
+    if info["photos_digest"] != photos_digest(table):
+        raise ArtifactError(
+            _(
+                "run '{run}' was made on another photo list of '{dataset}' than the one stored; "
+                "run: python -m dogpoc evaluate {run} --data {dataset}"
+            ).format(run=run, dataset=dataset)
+        )
+    photos = scored_photos(table, info["breeds"])
+    rows = np.flatnonzero(photos["split"] == split)
+    return select_rows(info, photos, read_logits(info), rows, split)
+
+
+def select_rows(info: Mapping, photos: pd.DataFrame, logits: np.ndarray, rows: np.ndarray, split: str) -> Evaluation:
+    """The part of a run's logits that belongs to `rows`, with the columns of the scored breeds only."""
+    breeds = list(info["scored_breeds"])
+    columns = [info["breeds"].index(breed) for breed in breeds]
+    if len(rows) and len(rows) == rows[-1] - rows[0] + 1:
+        rows = slice(rows[0], rows[-1] + 1)  # stays a view of the mapped file
+    part = photos.iloc[rows].reset_index(drop=True)
+    chosen = logits[rows] if columns == list(range(logits.shape[1])) else logits[rows][:, columns]
+    true = pd.Index(breeds).get_indexer(part["breed"]).astype(np.int64)
+    return Evaluation(info["dataset"], info["run"], split, dict(info), part, breeds, chosen, true)
+
+
+def measure(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> dict[str, dict[str, float]]:
+    """The numbers of run.json's "metrics", by split, from the logits."""
+    numbers = {}
+    for split in SCORED_SPLITS:
+        rows = np.flatnonzero(photos["split"] == split)
+        if not len(rows):
+            continue
+        part = select_rows(info, photos, logits, rows, split)
+        numbers[split] = metrics.summary(part.logits, part.true)
+        if list(info["scored_breeds"]) != list(info["breeds"]):
+            true = pd.Index(info["breeds"]).get_indexer(part.photos["breed"])
+            numbers[split]["top1_accuracy_all_breeds"] = float((logits[rows].argmax(axis=1) == true).mean())
+    return numbers
+
+
+def read_history(info: Mapping) -> pd.DataFrame | None:
+    """The training history of a run (epoch, phase, losses, accuracies, seconds); None where there is none."""
+    trained = info if info["dataset"] == info["trained_on"] else read_run(info["trained_on"], info["run"])
+    return pd.read_csv(run_file(trained, "history.csv")) if "history.csv" in trained["files"] else None
+
+
+def verify() -> Iterator[tuple[str, str | None]]:
+    """Check every stored artifact; yields (what, None) where it is sound and (what, one line) where it differs."""
+    for dataset in datasets():
+        try:
+            read_photos(dataset)
+        except ArtifactError as error:
+            yield dataset, str(error)
+        else:
+            yield dataset, None
+        for name in all_runs(dataset):
+            yield f"{dataset}/{name}", _difference(dataset, name)
+
+
+def _difference(dataset: str, name: str) -> str | None:
+    try:
+        info = read_run(dataset, name)
+        for file in info["files"]:
+            run_file(info, file)
+        if "logits.npy" not in info["files"]:
+            return None
+        read_evaluation(dataset, name)
+        photos = scored_photos(read_photos(dataset), info["breeds"])
+        computed = measure(info, photos, read_logits(info))
+    except ArtifactError as error:
+        return str(error)
+    if computed.keys() != info["metrics"].keys():
+        return _("{path}: metrics cover {stored}; the logits give {computed}").format(
+            path=run_folder(dataset, name) / "run.json", stored=list(info["metrics"]), computed=list(computed)
+        )
+    for split, numbers in info["metrics"].items():
+        for key, stored in numbers.items():
+            value = computed[split].get(key, math.nan)
+            if not math.isclose(stored, value, rel_tol=1e-9, abs_tol=1e-12):
+                return _("{path}: {split} {key} is {stored}; the logits give {value}").format(
+                    path=run_folder(dataset, name) / "run.json", split=split, key=key, stored=stored, value=value
+                )
+    return None

@@ -1,0 +1,453 @@
+"""The one way from photos to logits: what evaluation stores, the upload page shows and an explanation explains."""
+
+import json
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+from tqdm import tqdm
+
+from dogpoc import DogpocError, artifacts, dataset
+from dogpoc.methods import Backbone, Preprocessing
+from dogpoc.photo import read_photo
+from dogpoc.translation import _
+
+BATCH_SIZE = 32
+BATCHES_AHEAD = 3  # decoded while the model works
+AGREEMENT_PHOTOS = 256  # on which a runtime is compared with eager float32
+
+
+class ModelError(DogpocError):
+    """A model cannot be built or its weights cannot be had."""
+
+
+# -- pixels -------------------------------------------------------------------------------------------------------
+
+
+def crop_box(width: int, height: int, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """The part of an upright photo that the model sees: (left, top, right, bottom) in its pixels."""
+    side = min(width, height) * preprocessing.crop
+    return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
+
+
+def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """An upright RGB photo as the model sees it: (size, size, 3) uint8. Crop and resize are one step."""
+    size = (preprocessing.size, preprocessing.size)
+    resample = Image.Resampling[preprocessing.interpolation.upper()]
+    box = crop_box(*image.size, preprocessing)
+    return np.asarray(image.resize(size, resample, box=box))
+
+
+def to_tensor(pixels: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
+    """(n, H, W, 3) uint8 -> (n, 3, H, W) float32, normalised as the backbone was trained."""
+    return normalise(torch.from_numpy(np.ascontiguousarray(pixels)), preprocessing)
+
+
+def normalise(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """(n, H, W, 3) uint8 tensor -> (n, 3, H, W) float32."""
+    mean = torch.tensor(preprocessing.mean, device=pixels.device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(preprocessing.std, device=pixels.device).view(1, 3, 1, 1) * 255
+    return (pixels.permute(0, 3, 1, 2).float() - mean) / std
+
+
+# -- models -------------------------------------------------------------------------------------------------------
+
+
+class HubClassifier(nn.Module):
+    """An image classifier of transformers behind the few methods of timm's models that this project uses."""
+
+    def __init__(self, config, classes: int):
+        super().__init__()
+        from transformers import AutoModelForImageClassification
+
+        config.num_labels = classes
+        self.model = AutoModelForImageClassification.from_config(config)
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model.base_model(x).last_hidden_state  # (n, tokens, width)
+
+    def forward_head(self, tokens: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        return tokens[:, 0] if pre_logits else self.model.classifier(tokens[:, 0])
+
+    def get_classifier(self) -> nn.Module:
+        return self.model.classifier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+class PixelModel(nn.Module):
+    """A network with its normalisation: (n, H, W, 3) uint8 -> logits (n, C) and the features (n, D) before the head."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing):
+        super().__init__()
+        self.network, self.preprocessing = network, preprocessing
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = normalise(pixels, self.preprocessing)
+        features = self.network.forward_head(self.network.forward_features(x), pre_logits=True)
+        return self.network.get_classifier()(features), features
+
+
+def build(backbone: Backbone, classes: int, **kwargs) -> nn.Module:
+    """The network of `backbone` with random weights and a linear head of `classes` outputs, in eval mode."""
+    if backbone.library == "transformers":
+        from transformers import AutoConfig
+
+        return HubClassifier(_from_hub(lambda: AutoConfig.from_pretrained(backbone.hub)), classes).eval()
+    return timm.create_model(
+        backbone.model, pretrained=False, num_classes=classes, **{**backbone.kwargs, **kwargs}
+    ).eval()
+
+
+def choose_backbone(backbones: Sequence[Backbone]) -> Backbone:
+    """The first backbone whose weights are at hand as a file, else the first that the hub has."""
+    at_hand = [b for b in backbones if b.weights and artifacts.find_weights(f"{b.weights}.safetensors")]
+    on_hub = [b for b in backbones if b.hub]
+    if not at_hand and not on_hub:
+        raise ModelError(
+            _("no weights for {model}: put {file} into weights/ or a folder named by DOGPOC_WEIGHTS").format(
+                model=backbones[0].model, file=f"{backbones[0].weights}.safetensors"
+            )
+        )
+    return (at_hand or on_hub)[0]
+
+
+def load_backbone(network: nn.Module, backbone: Backbone) -> dict[str, str] | None:
+    """Fill `network`, all but its head, with pretrained weights; returns {"file", "sha256"}, or None from the hub."""
+    path = artifacts.find_weights(f"{backbone.weights}.safetensors") if backbone.weights else None
+    if path:
+        _load(network, _read_weights(path), without=_head_name(network))
+        return {"file": path.name, "sha256": artifacts.sha256_of(path)}
+    if backbone.library == "transformers":
+        from transformers import AutoModel
+
+        pretrained = _from_hub(lambda: AutoModel.from_pretrained(backbone.hub, use_safetensors=True))
+        network.model.base_model.load_state_dict(pretrained.state_dict(), strict=False)
+    else:
+        source = _from_hub(lambda: timm.create_model(backbone.hub, pretrained=True))
+        _load(network, source.state_dict(), without=_head_name(network))
+    return None
+
+
+def _from_hub(load: Callable):
+    try:
+        return load()
+    except (OSError, RuntimeError, ValueError) as error:  # what huggingface_hub raises offline, and for unknown names
+        raise ModelError(
+            _("the model hub did not give the weights ({reason}); connect, or put the file into weights/").format(
+                reason=str(error).strip().splitlines()[0][:150]
+            )
+        ) from None
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            _("{path} is not a whole safetensors file ({reason}); restore it").format(path=path, reason=error)
+        ) from None
+
+
+def _load(module: nn.Module, state: dict[str, torch.Tensor], *, without: str = "") -> None:
+    """Fill `module` with weights; those whose names start with `without`, if given, neither needed nor used."""
+    state = {key: value.float() for key, value in state.items() if not (without and key.startswith(without))}
+    try:
+        missing, unexpected = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # shapes that differ
+        missing, unexpected = [str(error).splitlines()[-1].strip()], []
+    problems = [*(key for key in missing if not (without and key.startswith(without))), *unexpected]
+    if problems:
+        raise ModelError(_("the weights do not fit the network: {problems}").format(problems=", ".join(problems[:3])))
+
+
+def _head_name(network: nn.Module) -> str:
+    head = network.get_classifier()
+    return next(f"{name}." for name, module in network.named_modules() if module is head)
+
+
+# -- classifiers --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network ready to answer.
+
+    model: eager torch, eval mode, for gradients and explanations.   runtime: name of what runs the forward pass.
+    forward: (n, H, W, 3) uint8 -> (logits (n, C), features (n, D)), both float32.   info: run.json, {} if untrained.
+    """
+
+    info: dict
+    breeds: list[str]
+    preprocessing: Preprocessing
+    model: nn.Module
+    runtime: str
+    forward: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    def logits(self, images: Iterable[Image.Image]) -> np.ndarray:
+        """Logits (n, C) float32 of upright RGB photos."""
+        pixels = np.stack([preprocess(image, self.preprocessing) for image in images])
+        return self.forward(pixels)[0]
+
+
+def load_classifier(dataset_name: str, run: str, *, runtime: str | None = None) -> Classifier:
+    """The trained model of a run. `runtime`: "eager" for plain torch; by default the fastest one for this machine."""
+    info = artifacts.read_run(dataset_name, run)
+    if info["trained_on"] != dataset_name:
+        info = artifacts.read_run(info["trained_on"], run)
+    missing = artifacts.missing_backbone(info)
+    if missing:
+        raise ModelError(
+            _(
+                "run '{run}' needs the pretrained backbone {file}, which does not come with the repository: "
+                "put it into weights/ or a folder named by DOGPOC_WEIGHTS, or choose a fine-tuned run"
+            ).format(run=run, file=missing)
+        )
+    backbone = Backbone(**{**info["method"]["backbone"], "preprocessing": _preprocessing(info)})
+    network = build(backbone, len(info["breeds"]))
+    if info["method"]["trained"] == "head":
+        used = load_backbone(network, backbone)
+        if used != info["backbone"]:
+            raise ModelError(
+                _("{file} is not the backbone that run '{run}' was trained on: its SHA-256 differs").format(
+                    file=(used or {}).get("file"), run=run
+                )
+            )
+        _load(network.get_classifier(), _read_weights(artifacts.run_file(info, "weights.safetensors")))
+    else:
+        _load(network, _read_weights(artifacts.run_file(info, "weights.safetensors")))
+    return compile_classifier(network, backbone.preprocessing, breeds=info["breeds"], info=info, runtime=runtime)
+
+
+def _preprocessing(info: dict) -> Preprocessing:
+    return Preprocessing(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in info["preprocessing"].items()}
+    )
+
+
+def compile_classifier(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    *,
+    breeds: Sequence[str],
+    info: dict | None = None,
+    runtime: str | None = None,
+) -> Classifier:
+    """`network` on a runtime: CUDA where there is a GPU, else OpenVINO in float32, else eager torch."""
+    model = PixelModel(network, preprocessing).eval()
+    if torch.cuda.is_available() and runtime is None:
+        name, forward = f"torch {torch.__version__} {torch.cuda.get_device_name()}", _eager(model.cuda(), "cuda")
+    elif runtime == "eager" or (openvino := _openvino(model)) is None:
+        name, forward = f"torch {torch.__version__} eager", _eager(model, "cpu")
+    else:
+        name, forward = openvino
+    return Classifier(info or {}, list(breeds), preprocessing, network, name, forward)
+
+
+def _eager(model: PixelModel, device: str) -> Callable:
+    @torch.inference_mode()
+    def forward(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, features = model(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
+        return logits.float().cpu().numpy(), features.float().cpu().numpy()
+
+    return forward
+
+
+def _openvino(model: PixelModel) -> tuple[str, Callable] | None:
+    try:
+        import openvino
+    except ImportError:  # no wheel for this platform
+        return None
+    import warnings
+
+    size = model.preprocessing.size
+    with warnings.catch_warnings():  # deprecations of torch.jit inside openvino
+        warnings.simplefilter("ignore")
+        graph = openvino.convert_model(model, example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8))
+    graph.reshape([-1, size, size, 3])
+    # float32 as in training: half precision would give other numbers on other machines
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(graph, "CPU", options)
+
+    def forward(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        answer = compiled.create_infer_request().infer({0: np.ascontiguousarray(pixels)})
+        return answer[0], answer[1]
+
+    return f"OpenVINO {version('openvino')}", forward
+
+
+def stream(
+    classifier: Classifier, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE, progress: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Logits and features of photos on disk, batch by batch: decoding runs ahead of the forward pass, and memory
+    does not grow with the number of photos. PhotoError of dogpoc.photo for a file that is not a photo."""
+
+    def decode(batch: Sequence[Path]) -> np.ndarray:
+        return np.stack([preprocess(read_photo(path.read_bytes()), classifier.preprocessing) for path in batch])
+
+    batches = (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
+    with ThreadPoolExecutor(1, "decode") as pool, tqdm(total=len(paths), unit=" photos", disable=not progress) as bar:
+        ahead = deque(pool.submit(decode, batch) for batch in islice(batches, BATCHES_AHEAD))
+        while ahead:
+            pixels = ahead.popleft().result()
+            ahead.extend(pool.submit(decode, batch) for batch in islice(batches, 1))
+            yield classifier.forward(pixels)
+            bar.update(len(pixels))
+
+
+# -- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = False) -> dict:
+    """Store the logits of `run` for every validation and test photo of `dataset_name` that shows one of its breeds.
+
+    Resumes where a killed evaluation stopped. Returns run.json. Errors: ArtifactError, ModelError, DatasetError.
+    """
+    trained = find_trained(run, dataset_name)
+    table = artifacts.read_photos(dataset_name)
+    photos = artifacts.scored_photos(table, trained["breeds"])
+    if not len(photos):
+        raise ModelError(
+            _("dataset '{dataset}' has no validation or test photo of a breed that run '{run}' knows").format(
+                dataset=dataset_name, run=run
+            )
+        )
+    paths = dataset.require_photos(photos)
+    classifier = load_classifier(trained["dataset"], trained["run"])
+    name = trained["run"]
+    partial = _PartialLogits(dataset_name, name, trained, artifacts.photos_digest(table), len(photos))
+    start = time.perf_counter()
+    for logits, _features in stream(classifier, paths[partial.done :], progress=progress):
+        partial.append(logits, time.perf_counter() - start)
+    seconds = partial.finish()
+
+    shown = set(photos["breed"])
+    own = trained["dataset"] == dataset_name
+    info = {
+        **trained,
+        "dataset": dataset_name,
+        "files": {key: value for key, value in trained["files"].items() if own and key != "logits.npy"},
+        "scored_breeds": [breed for breed in trained["breeds"] if breed in shown],
+        "photos_digest": artifacts.photos_digest(table),
+        "commands": {**trained["commands"], "evaluate": command},
+        "evaluation_seconds": round(seconds, 3),
+        "photos_per_second": round(len(photos) / seconds, 1),
+        "hardware": {**trained["hardware"], "evaluate": hardware()},
+        "versions": {**trained["versions"], "evaluate": versions()},
+        "runtime": classifier.runtime,
+        "eager_agreement": _eager_agreement(trained, paths, partial.path),
+    }
+    info["metrics"] = artifacts.measure(info, photos, np.load(partial.path, mmap_mode="r"))
+    return artifacts.write_run(info, {"logits.npy": partial.path})
+
+
+def find_trained(run: str, dataset_name: str) -> dict:
+    """run.json of a trained run, by its name or by dataset/name, `dataset_name`'s own first."""
+    home, _slash, name = run.rpartition("/")
+    homes = [home] if home else sorted(artifacts.datasets(), key=lambda d: d != dataset_name)
+    found = [artifacts.read_run(h, name) for h in homes if name in artifacts.all_runs(h)]
+    found = [info for info in found if info["trained_on"] == info["dataset"]]
+    if not found:
+        known = sorted({name for home in artifacts.datasets() for name in artifacts.all_runs(home)})
+        raise ModelError(
+            _("no trained run '{run}'; found: {found}. Run: python -m dogpoc train METHOD --data {dataset}").format(
+                run=run, found=", ".join(known) or _("none"), dataset=dataset_name
+            )
+        )
+    if len(found) > 1 and found[0]["dataset"] != dataset_name:
+        names = ", ".join(f"{info['dataset']}/{name}" for info in found)
+        raise ModelError(_("several runs are called '{run}'; say which one: {names}").format(run=run, names=names))
+    return found[0]
+
+
+class _PartialLogits:
+    """Logits on disk while an evaluation runs: a memory-mapped file, and how far it is filled."""
+
+    SAVE_EVERY = 64  # batches
+
+    def __init__(self, dataset_name: str, run: str, trained: dict, photos_digest: str, n: int):
+        folder = artifacts.run_folder(dataset_name, run)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.note = folder / ".partial-logits.npy", folder / ".partial-logits.json"
+        self.key = {"weights": trained["files"]["weights.safetensors"], "photos": photos_digest, "n": n}
+        self.done, self.seconds, self.batches = 0, 0.0, 0
+        shape = (n, len(trained["breeds"]))
+        try:
+            note = json.loads(self.note.read_bytes())
+            if note["key"] == self.key:
+                self.logits = np.lib.format.open_memmap(self.path, mode="r+")
+                if self.logits.shape == shape:
+                    self.done, self.seconds = note["done"], note["seconds"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # nothing to resume
+        if not self.done:
+            self.logits = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float32, shape=shape)
+        self.before = self.seconds
+
+    def append(self, logits: np.ndarray, seconds: float) -> None:
+        self.logits[self.done : self.done + len(logits)] = logits
+        self.done, self.seconds, self.batches = self.done + len(logits), self.before + seconds, self.batches + 1
+        if self.batches % self.SAVE_EVERY == 0:
+            self.logits.flush()
+            note = {"key": self.key, "done": self.done, "seconds": self.seconds}
+            artifacts.write_atomically(self.note, json.dumps(note).encode())
+
+    def finish(self) -> float:
+        """Flush; returns the seconds that decoding and the forward passes took, over all attempts."""
+        self.logits.flush()
+        del self.logits
+        self.note.unlink(missing_ok=True)
+        return self.seconds
+
+
+def _eager_agreement(trained: dict, paths: Sequence[Path], stored: Path) -> dict:
+    """How the stored logits compare with eager float32 torch on evenly spaced photos."""
+    rows = np.unique(np.linspace(0, len(paths) - 1, AGREEMENT_PHOTOS).astype(int))
+    eager = load_classifier(trained["dataset"], trained["run"], runtime="eager")
+    logits = np.concatenate([batch for batch, _f in stream(eager, [paths[row] for row in rows])])
+    kept = np.load(stored, mmap_mode="r")[rows]
+    return {
+        "photos": len(rows),
+        "top1": float((logits.argmax(axis=1) == kept.argmax(axis=1)).mean()),
+        "largest_logit_difference": float(np.abs(logits - kept).max()),
+    }
+
+
+def hardware() -> str:
+    """The machine's name as numbers need it: processor and cores, or GPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
+    return f"{processor}, {torch.get_num_threads()} cores"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    names = ("torch", "timm", "transformers", "numpy", "pillow", "openvino")
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:
+        return "absent"
+
+
+def as_plain(value) -> dict:
+    """A method, backbone or preprocessing as plain data for run.json."""
+    return json.loads(json.dumps(asdict(value)))

@@ -1,0 +1,400 @@
+"""A method and a dataset become a run: a linear head on frozen features, then, if the method says so, everything."""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import timm.optim
+import torch
+from PIL import Image
+from safetensors.torch import save
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchvision.transforms import v2
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from dogpoc import artifacts, dataset, inference
+from dogpoc.inference import ModelError
+from dogpoc.methods import Method, Preprocessing, Recipe
+from dogpoc.photo import read_photo
+from dogpoc.translation import _
+
+HISTORY = ("epoch", "phase", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds")
+
+
+def train(
+    method: Method,
+    dataset_name: str,
+    *,
+    name: str,
+    command: str,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = False,
+) -> dict:
+    """Train `method` on the train photos of `dataset_name` and store the run `name`; returns its run.json.
+
+    Checkpoints lie beside the run until it is done: `resume` goes on from the last one, `force` starts over.
+    Choices (best epoch, early stop) are made on the validation photos; test photos are not read.
+    Errors: ArtifactError, DatasetError, ModelError.
+    """
+    checkpoints = _checkpoints(dataset_name, name, resume=resume, force=force)
+    table = artifacts.read_photos(dataset_name)
+    parts = [table[table["split"] == split].reset_index(drop=True) for split in ("train", "validation")]
+    breeds = sorted(parts[0]["breed"].unique())
+    if len(breeds) < 2 or not len(parts[1]):
+        raise ModelError(
+            _(
+                "dataset '{dataset}' cannot be trained on: {breeds} breeds in train, {photos} photos in validation"
+            ).format(dataset=dataset_name, breeds=len(breeds), photos=len(parts[1]))
+        )
+    paths = [dataset.require_photos(part) for part in parts]
+    labels = [pd.Index(breeds).get_indexer(part["breed"]) for part in parts]
+
+    set_seed(method.seed)
+    start = time.perf_counter()
+    backbone = inference.choose_backbone(method.backbones)
+    drop_path = method.finetune.drop_path if method.finetune else 0.0
+    network = inference.build(backbone, len(breeds), **({"drop_path_rate": drop_path} if drop_path else {}))
+    source = inference.load_backbone(network, backbone)
+    history = [_probe(network, backbone.preprocessing, method, paths, labels, checkpoints / "probe", progress)]
+    if method.finetune:
+        history.append(
+            _finetune(network, backbone.preprocessing, method, paths, labels, checkpoints / "finetune", progress)
+        )
+    seconds = time.perf_counter() - start
+
+    head = network.get_classifier()
+    kept = head if method.trained == "head" else network
+    weights = save({key: value.half().contiguous() for key, value in kept.state_dict().items()})
+    info = {
+        "dataset": dataset_name,
+        "run": name,
+        "trained_on": dataset_name,
+        "method": {
+            **{k: v for k, v in inference.as_plain(method).items() if k != "backbones"},
+            "backbone": {k: v for k, v in inference.as_plain(backbone).items() if k != "preprocessing"},
+        },
+        "preprocessing": inference.as_plain(backbone.preprocessing),
+        "backbone": source,
+        "commands": {"train": command},
+        "seed": method.seed,
+        "breeds": breeds,
+        "photos_digest": artifacts.photos_digest(table),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "trained_parameters": sum(p.numel() for p in kept.parameters()),
+        "train_photos": len(paths[0]),
+        "train_seconds": round(seconds, 1),
+        "precision": _precision(),
+        "hardware": {"train": inference.hardware()},
+        "versions": {"train": inference.versions()},
+        "weights_bytes": len(weights),
+        "files": {},
+    }
+    if int(os.environ.get("RANK", "0")) == 0:  # several processes by accelerate launch: the first one writes
+        table = pd.concat(history, ignore_index=True).to_csv(index=False, lineterminator="\n").encode()
+        info = artifacts.write_run(info, {"history.csv": table, "weights.safetensors": weights})
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return info
+
+
+def _checkpoints(dataset_name: str, name: str, *, resume: bool, force: bool) -> Path:
+    folder = artifacts.run_folder(dataset_name, name)
+    checkpoints = folder / ".checkpoints"
+    if force:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    elif (folder / "run.json").exists():
+        raise ModelError(
+            _("run '{run}' exists for dataset '{dataset}'; choose another --name, or --force to train it anew").format(
+                run=name, dataset=dataset_name
+            )
+        )
+    elif checkpoints.exists() and not resume:
+        raise ModelError(
+            _("run '{run}' was begun and not finished; --resume goes on with it, --force starts over").format(run=name)
+        )
+    return checkpoints
+
+
+# -- the two phases -----------------------------------------------------------------------------------------------
+
+
+def _probe(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    method: Method,
+    paths: list[list[Path]],
+    labels: list[np.ndarray],
+    checkpoints: Path,
+    progress: bool,
+) -> pd.DataFrame:
+    """Train the head of `network`, in place, on features that are computed once."""
+    classifier = inference.compile_classifier(network, preprocessing, breeds=())
+    features = [_features(classifier, part, progress) for part in paths]
+    network.cpu()
+    parts = [_Features(f, y) for f, y in zip(features, labels, strict=True)]
+    head = network.get_classifier()
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return _fit(head, "probe", method.probe, method.seed, parts, checkpoints, workers=0, progress=progress)
+
+
+def _features(classifier: inference.Classifier, paths: Sequence[Path], progress: bool) -> np.ndarray:
+    return np.concatenate([features for _logits, features in inference.stream(classifier, paths, progress=progress)])
+
+
+def _finetune(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    method: Method,
+    paths: list[list[Path]],
+    labels: list[np.ndarray],
+    checkpoints: Path,
+    progress: bool,
+) -> pd.DataFrame:
+    """Train all weights of `network`, in place."""
+    recipe = method.finetune
+    parts = [
+        _Photos(paths[0], labels[0], preprocessing, recipe.augmentation, method.seed),
+        _Photos(paths[1], labels[1], preprocessing, "none", method.seed),
+    ]
+    model = inference.PixelModel(network, preprocessing)
+    workers = min(8, max(1, torch.get_num_threads() - 1))
+    return _fit(model, "finetune", recipe, method.seed, parts, checkpoints, workers=workers, progress=progress)
+
+
+def _fit(
+    model: nn.Module,
+    phase: str,
+    recipe: Recipe,
+    seed: int,
+    parts: Sequence[torch.utils.data.Dataset],
+    checkpoints: Path,
+    *,
+    workers: int,
+    progress: bool,
+) -> pd.DataFrame:
+    """Run one recipe with transformers.Trainer; leaves the best weights (by validation loss) in `model`."""
+    fitted = _Fitted(model, recipe)
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=2 * recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="no",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        bf16=_precision() == "bf16" and phase == "finetune",
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_num_workers=workers,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to="none",
+        seed=seed,
+        data_seed=seed,
+        disable_tqdm=not progress,
+    )
+    epochs = _Epochs(parts[0])
+    epochs.trainer = trainer = _Trainer(
+        model=fitted,
+        args=arguments,
+        train_dataset=parts[0],
+        eval_dataset=parts[1],
+        optimizers=(_optimizer(fitted.model, recipe), None),
+        compute_metrics=_accuracy,
+        callbacks=[epochs, EarlyStoppingCallback(recipe.patience)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    trainer.train(resume_from_checkpoint=last)
+    fitted.keep_average()
+    model.cpu().eval()
+    return _history(trainer.state.log_history, phase)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW without weight decay on biases and norms, and with smaller rates for the layers nearer to the pixels."""
+    network = getattr(model, "network", model)
+    if recipe.layer_decay == 1.0 or not hasattr(network, "group_matcher"):
+        return timm.optim.create_optimizer_v2(
+            network, recipe.optimizer, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+    groups = timm.optim.param_groups_layer_decay(network, recipe.weight_decay, layer_decay=recipe.layer_decay)
+    groups = [{**group, "lr": recipe.learning_rate * group["lr_scale"]} for group in groups]
+    return timm.optim.create_optimizer_v2(groups, recipe.optimizer, lr=recipe.learning_rate, weight_decay=0.0)
+
+
+def _precision() -> str:
+    """bf16 where the processor or the GPU computes in it, else fp32."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    abilities = torch.cpu.get_capabilities()
+    return "bf16" if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else "fp32"
+
+
+class _Fitted(nn.Module):
+    """What the Trainer sees: loss and logits, and a moving average of the weights that is validated and kept."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe):
+        super().__init__()
+        self.model, self.smoothing = model, recipe.smoothing
+        self.average = None
+        if recipe.averaging:
+            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging))
+            self.average.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "_Fitted":
+        super().train(mode)
+        for module in self.modules():  # pretrained batch statistics stay: batches of one breed set would ruin them
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, pixels: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        averaged = self.average is not None and not self.training
+        logits = (self.average if averaged else self.model)(pixels)
+        logits = (logits[0] if isinstance(logits, tuple) else logits).float()
+        smoothing = self.smoothing if self.training else 0.0
+        return {"loss": F.cross_entropy(logits, labels, label_smoothing=smoothing), "logits": logits}
+
+    def update_average(self) -> None:
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def keep_average(self) -> None:
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+
+
+class _Trainer(Trainer):
+    """Trainer that also counts the loss and accuracy of the batches it trains on."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs)
+        if model.training:
+            right = (outputs["logits"].argmax(dim=1) == inputs["labels"]).sum()
+            self.seen = self.seen + np.array(
+                [len(inputs["labels"]), outputs["loss"].item() * len(inputs["labels"]), right.item()]
+            )
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+
+class _Epochs(TrainerCallback):
+    """At each epoch: new augmentation, counters, and the training part of the history."""
+
+    def __init__(self, photos: torch.utils.data.Dataset):
+        self.photos, self.trainer = photos, None
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.photos.epoch = round(state.epoch or 0)
+        self.trainer.seen = np.zeros(3)
+        self.start = time.perf_counter()
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        model.update_average()
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        photos, loss, right = self.trainer.seen
+        seconds = time.perf_counter() - self.start
+        self.trainer.log({"train_loss": loss / photos, "train_accuracy": right / photos, "train_seconds": seconds})
+
+
+def _accuracy(prediction) -> dict[str, float]:
+    logits, labels = prediction.predictions, prediction.label_ids
+    return {"accuracy": float((logits.argmax(axis=1) == labels).mean())}
+
+
+def _history(log: list[dict], phase: str) -> pd.DataFrame:
+    """The Trainer's log, one row an epoch, with the columns of HISTORY."""
+    rows: dict[int, dict] = {}
+    for entry in log:
+        if "train_accuracy" in entry or "eval_loss" in entry:
+            rows.setdefault(round(entry["epoch"]), {}).update(entry)
+    table = [
+        {
+            "epoch": epoch,
+            "phase": phase,
+            "train_loss": entry["train_loss"],
+            "train_accuracy": entry["train_accuracy"],
+            "validation_loss": entry["eval_loss"],
+            "validation_accuracy": entry["eval_accuracy"],
+            "seconds": round(entry["train_seconds"], 2),
+        }
+        for epoch, entry in sorted(rows.items())
+    ]
+    return pd.DataFrame(table, columns=list(HISTORY))
+
+
+# -- what the Trainer is fed --------------------------------------------------------------------------------------
+
+
+class _Features(torch.utils.data.Dataset):
+    epoch = 0
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray):
+        self.features, self.labels = torch.from_numpy(features), torch.from_numpy(labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        return {"pixels": self.features[i], "labels": self.labels[i]}
+
+
+class _Photos(torch.utils.data.Dataset):
+    """Photos on disk, augmented as a function of (seed, epoch, index) alone: resuming and workers change nothing."""
+
+    def __init__(
+        self, paths: Sequence[Path], labels: np.ndarray, preprocessing: Preprocessing, augmentation: str, seed: int
+    ):
+        self.paths, self.labels, self.preprocessing, self.seed, self.epoch = paths, labels, preprocessing, seed, 0
+        self.augment = _augmentation(augmentation, preprocessing.size)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        image = read_photo(self.paths[i].read_bytes())
+        return {"pixels": torch.from_numpy(self._pixels(image, i).copy()), "labels": int(self.labels[i])}
+
+    def _pixels(self, image: Image.Image, i: int) -> np.ndarray:
+        if self.augment is None:
+            return inference.preprocess(image, self.preprocessing)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, self.epoch, i)).generate_state(1)[0]))
+            return np.asarray(self.augment(image))
+
+
+def _augmentation(name: str, size: int) -> v2.Transform | None:
+    known = {
+        "none": None,
+        "crop-flip-colour": v2.Compose(
+            [
+                v2.RandomResizedCrop(size, (0.5, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.3, 0.3, 0.3),
+            ]
+        ),
+    }
+    return known[name]
+
+
+def with_seed(method: Method, seed: int | None) -> Method:
+    """`method` with another seed; as it is for None."""
+    return method if seed is None else replace(method, seed=seed)
