@@ -1,14 +1,15 @@
 """The only reader and writer of artifacts/: photo tables, and runs with their logits, weights and numbers.
 
+    artifacts/<dataset>/photos.json               how the photo table was made; SHA-256 of the file beside it
     artifacts/<dataset>/photos.parquet            one row a photo, shared by every run on the dataset
     artifacts/<dataset>/<run>/run.json            what was run, how, and its numbers; SHA-256 of the files beside it
     artifacts/<dataset>/<run>/logits.npy          (n, C) float32, opened by memory mapping
     artifacts/<dataset>/<run>/history.csv         training, epoch by epoch     (only in the dataset it was trained on)
     artifacts/<dataset>/<run>/weights.safetensors what training changed, fp16  (only in the dataset it was trained on)
 
-Files are never trusted: run.json and photos.parquet carry a digest of their own content, everything else is known by
-its SHA-256 in run.json. Every write leaves the old artifact or the new one: new files are staged beside the old ones
-under names that hold their SHA-256, and replacing run.json is the one moment at which they become valid.
+Files are never trusted: run.json and photos.json carry a digest of their own content, everything else is known by its
+SHA-256 in them. Every write leaves the old artifact or the new one: new files are staged beside the old ones under
+names that hold their SHA-256, and replacing the JSON file is the one moment at which they become valid.
 """
 
 import hashlib
@@ -71,12 +72,16 @@ def root() -> Path:
 
 def datasets() -> list[str]:
     """Names of the datasets that have a photo table."""
-    return sorted(path.parent.name for path in root().glob("*/photos.parquet"))
+    return sorted(path.parent.name for path in root().glob("*/photos.json"))
 
 
 def runs(dataset: str) -> list[str]:
     """Names of the runs whose logits on `dataset` are stored."""
-    return [name for name in all_runs(dataset) if (run_folder(dataset, name) / "logits.npy").exists()]
+    return [
+        name
+        for name in all_runs(dataset)
+        if any(any(run_folder(dataset, name).glob(pattern)) for pattern in ("logits.npy", ".logits.npy.*"))
+    ]
 
 
 def all_runs(dataset: str) -> list[str]:
@@ -123,60 +128,123 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+# -- records: a JSON file that vouches for the files beside it ----------------------------------------------------
+
+
+def _content_digest(record: Mapping) -> str:
+    content = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _staged(folder: Path, name: str, sha256: str) -> Path:
+    return folder / f".{name}.{sha256[:16]}"
+
+
+def _write_record(path: Path, record: Mapping, files: Mapping[str, bytes | Path]) -> dict:
+    """Store `files` (content, or a finished file in the same folder that is moved) and the record that vouches for
+    them. Files of record["files"] that are not in `files` stay as they are. Returns the record as stored."""
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    digests, staged = dict(record.get("files", {})), {}
+    for name, content in files.items():
+        digests[name] = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content)
+        staged[name] = _staged(folder, name, digests[name])
+        if isinstance(content, bytes):
+            write_atomically(staged[name], content)
+        else:
+            content.replace(staged[name])
+    record = {**record, "format": FORMAT, "files": digests}
+    record["sha256"] = _content_digest(record)
+    write_atomically(path, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
+    for name, file in staged.items():
+        file.replace(folder / name)
+    for name in digests:
+        for leftover in folder.glob(f".{name}.*"):
+            leftover.unlink(missing_ok=True)
+    return record
+
+
+def _read_record(path: Path, remedy: str) -> dict:
+    """The record at `path`, checked against its own digest. FileNotFoundError if there is none."""
+    text = path.read_bytes()
+    try:
+        record = json.loads(text)
+        intact = record["sha256"] == _content_digest(record)
+        newer = intact and record["format"] > FORMAT
+    except (ValueError, KeyError, TypeError, RecursionError):
+        intact = newer = False
+    if newer:
+        raise ArtifactError(_("{path} was written by a newer dogpoc; update this one").format(path=path))
+    if not intact:
+        raise ArtifactError(_damaged(path, remedy))
+    return record
+
+
+def _damaged(path: Path, remedy: str) -> str:
+    message = _("{path} is damaged: its SHA-256 is not the recorded one. Restore it, or run: {command}")
+    return message.format(path=path, command=remedy)
+
+
+def _checked_file(folder: Path, record: Mapping, name: str, remedy: str) -> Path:
+    """Path of a file that `record` vouches for, once its SHA-256 is the recorded one."""
+    sha256 = record["files"][name]
+    staged = _staged(folder, name, sha256)
+    path = staged if staged.exists() else folder / name  # a kill between the record and the renames leaves it staged
+    try:
+        status = path.stat()
+    except OSError:
+        message = _("{path} is missing. Restore it, or run: {command}")
+        raise ArtifactError(message.format(path=path, command=remedy)) from None
+    if _sha256_once(path, status.st_mtime_ns, status.st_size) != sha256:
+        raise ArtifactError(_damaged(path, remedy))
+    return path
+
+
+@lru_cache(maxsize=256)
+def _sha256_once(path: Path, _changed: int, _size: int) -> str:
+    return sha256_of(path)
+
+
 # -- photo tables -------------------------------------------------------------------------------------------------
 
 
 def photos_digest(table: pd.DataFrame) -> str:
     """SHA-256 of a photo table's content, rows in order: two runs are comparable only if theirs are equal."""
-    rows = table[list(PHOTO_COLUMNS)].itertuples(index=False, name=None)
     digest = hashlib.sha256()
-    for row in rows:
+    for row in table[list(PHOTO_COLUMNS)].itertuples(index=False, name=None):
         digest.update("\t".join(map(str, row)).encode() + b"\n")
     return digest.hexdigest()
 
 
-def write_photos(dataset: str, table: pd.DataFrame) -> Path:
-    """Store the photo table of `dataset`; returns its path."""
-    content = pa.Table.from_pandas(table[list(PHOTO_COLUMNS)], preserve_index=False)
-    content = content.replace_schema_metadata({"digest": photos_digest(table)})
+def write_photos(dataset: str, table: pd.DataFrame, about: Mapping | None = None) -> Path:
+    """Store the photo table of `dataset`, and in photos.json what is known `about` it; returns the table's path."""
     buffer = io.BytesIO()
-    pq.write_table(content, buffer, compression="zstd")
-    path = root() / check_name(dataset) / "photos.parquet"
-    write_atomically(path, buffer.getvalue())
-    return path
+    pq.write_table(pa.Table.from_pandas(table[list(PHOTO_COLUMNS)], preserve_index=False), buffer, compression="zstd")
+    folder = root() / check_name(dataset)
+    record = {"dataset": dataset, "digest": photos_digest(table), **(about or {})}
+    _write_record(folder / "photos.json", record, {"photos.parquet": buffer.getvalue()})
+    return folder / "photos.parquet"
+
+
+def read_dataset(dataset: str) -> dict:
+    """photos.json of `dataset`: the digest of its photo table, and how the table was made."""
+    try:
+        return _read_record(root() / check_name(dataset) / "photos.json", f"python -m dogpoc split {dataset}")
+    except OSError:
+        message = _("no photo table for dataset '{dataset}'; found: {found}. Run: python -m dogpoc split {dataset}")
+        raise ArtifactError(message.format(dataset=dataset, found=", ".join(datasets()) or _("none"))) from None
 
 
 def read_photos(dataset: str) -> pd.DataFrame:
     """The photo table of `dataset`, one row a photo, with PHOTO_COLUMNS."""
-    path = root() / check_name(dataset) / "photos.parquet"
-    try:
-        status = path.stat()
-    except OSError:
-        found = ", ".join(datasets()) or _("none")
-        raise ArtifactError(
-            _("no photo table for dataset '{dataset}'; found: {found}. Run: python -m dogpoc split {dataset}").format(
-                dataset=dataset, found=found
-            )
-        ) from None
-    return _read_photos(path, status.st_mtime_ns, status.st_size).copy(deep=False)
+    record = read_dataset(dataset)
+    path = _checked_file(root() / dataset, record, "photos.parquet", f"python -m dogpoc split {dataset}")
+    return _read_photos(path, record["files"]["photos.parquet"]).copy(deep=False)
 
 
 @lru_cache(maxsize=16)
-def _read_photos(path: Path, _changed: int, _size: int) -> pd.DataFrame:
-    try:
-        content = pq.read_table(path)
-        table = content.to_pandas(ignore_metadata=True)[list(PHOTO_COLUMNS)]
-        stored = (content.schema.metadata or {}).get(b"digest", b"").decode(errors="replace")
-        intact = stored == photos_digest(table)
-    except (pa.ArrowException, KeyError, OSError, ValueError, UnicodeDecodeError):
-        intact = False
-    if not intact:
-        raise ArtifactError(
-            _("{path} is damaged: its content is not what was written. Restore it, or run: {command}").format(
-                path=path, command=f"python -m dogpoc split {path.parent.name}"
-            )
-        )
-    return table
+def _read_photos(path: Path, _sha256: str) -> pd.DataFrame:
+    return pq.read_table(path).to_pandas()[list(PHOTO_COLUMNS)]
 
 
 def scored_photos(table: pd.DataFrame, breeds: list[str]) -> pd.DataFrame:
@@ -187,103 +255,46 @@ def scored_photos(table: pd.DataFrame, breeds: list[str]) -> pd.DataFrame:
 # -- runs ---------------------------------------------------------------------------------------------------------
 
 
-def _content_digest(info: Mapping) -> str:
-    content = {key: value for key, value in info.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def write_run(info: dict, files: Mapping[str, bytes | Path]) -> dict:
-    """Store a run: `files` (content, or a finished file in the run's folder that is moved) and run.json.
-
-    Files of info["files"] that are not in `files` stay as they are. Returns run.json as stored.
-    """
-    folder = run_folder(info["dataset"], info["run"])
-    folder.mkdir(parents=True, exist_ok=True)
-    digests, staged = dict(info.get("files", {})), {}
-    for name, content in files.items():
-        digests[name] = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content)
-        staged[name] = _staged(folder, name, digests[name])
-        if isinstance(content, bytes):
-            write_atomically(staged[name], content)
-        else:
-            content.replace(staged[name])
-    info = {**info, "format": FORMAT, "files": digests}
-    info["sha256"] = _content_digest(info)
-    write_atomically(folder / "run.json", json.dumps(info, indent=1, allow_nan=False).encode() + b"\n")
-    for name, path in staged.items():
-        path.replace(folder / name)
-    for name in {*digests, *files}:
-        for leftover in folder.glob(f".{name}.*"):
-            leftover.unlink(missing_ok=True)
-    return info
-
-
-def _staged(folder: Path, name: str, sha256: str) -> Path:
-    return folder / f".{name}.{sha256[:16]}"
+def write_run(info: Mapping, files: Mapping[str, bytes | Path]) -> dict:
+    """Store a run: `files` (content, or a finished file in the run's folder that is moved) and run.json."""
+    return _write_record(run_folder(info["dataset"], info["run"]) / "run.json", info, files)
 
 
 def read_run(dataset: str, name: str) -> dict:
     """run.json of run `name` on `dataset`, checked against its own digest."""
-    folder = run_folder(dataset, name)
+    path = run_folder(dataset, name) / "run.json"
     try:
-        text = (folder / "run.json").read_bytes()
+        info = _read_record(path, _evaluate(dataset, name))
     except OSError:
+        message = _("no run '{run}' for dataset '{dataset}'; found: {found}. Run: {command}")
+        found = ", ".join(all_runs(dataset)) or _("none")
         raise ArtifactError(
-            _(
-                "no run '{run}' for dataset '{dataset}'; found: {found}. "
-                "Run: python -m dogpoc evaluate {run} --data {dataset}"
-            ).format(run=name, dataset=dataset, found=", ".join(all_runs(dataset)) or _("none"))
+            message.format(run=name, dataset=dataset, found=found, command=_evaluate(dataset, name))
         ) from None
-    try:
-        info = json.loads(text)
-        intact = info["sha256"] == _content_digest(info)
-        newer = intact and info["format"] > FORMAT
-    except (ValueError, KeyError, TypeError, RecursionError):
-        intact = newer = False
-    if newer:
-        raise ArtifactError(
-            _("{path} was written by a newer dogpoc; update this one.").format(path=folder / "run.json")
-        )
-    if not intact or (info["dataset"], info["run"]) != (dataset, name):
-        raise ArtifactError(_damaged(folder / "run.json", dataset, name))
+    if (info["dataset"], info["run"]) != (dataset, name):
+        raise ArtifactError(_damaged(path, _evaluate(dataset, name)))
     return info
 
 
-def _damaged(path: Path, dataset: str, name: str) -> str:
-    return _(
-        "{path} is damaged: its SHA-256 is not the recorded one. Restore it, or run: "
-        "python -m dogpoc evaluate {run} --data {dataset}"
-    ).format(path=path, run=name, dataset=dataset)
+def _evaluate(dataset: str, name: str) -> str:
+    return f"python -m dogpoc evaluate {name} --data {dataset}"
 
 
 def run_file(info: Mapping, name: str) -> Path:
     """Path of file `name` of the run described by `info`, once its SHA-256 is the one that run.json holds."""
-    folder = run_folder(info["dataset"], info["run"])
-    sha256 = info["files"].get(name)
-    if sha256 is None:
+    if name not in info["files"]:
+        message = _("run '{run}' on dataset '{dataset}' has no {file}; found: {found}. Run: {command}")
         raise ArtifactError(
-            _("run '{run}' on dataset '{dataset}' has no {file}; expected one of: {found}").format(
-                run=info["run"], dataset=info["dataset"], file=name, found=", ".join(info["files"])
+            message.format(
+                run=info["run"],
+                dataset=info["dataset"],
+                file=name,
+                found=", ".join(info["files"]) or _("none"),
+                command=_evaluate(info["dataset"], info["run"]),
             )
         )
-    staged = _staged(folder, name, sha256)
-    path = staged if staged.exists() else folder / name  # a kill between run.json and the last rename leaves it staged
-    try:
-        status = path.stat()
-    except OSError:
-        raise ArtifactError(
-            _("{path} is missing. Restore it, or run: python -m dogpoc evaluate {run} --data {dataset}").format(
-                path=path, run=info["run"], dataset=info["dataset"]
-            )
-        ) from None
-    if _sha256_once(path, status.st_mtime_ns, status.st_size) != sha256:
-        raise ArtifactError(_damaged(path, info["dataset"], info["run"]))
-    return path
-
-
-@lru_cache(maxsize=256)
-def _sha256_once(path: Path, _changed: int, _size: int) -> str:
-    return sha256_of(path)
+    folder = run_folder(info["dataset"], info["run"])
+    return _checked_file(folder, info, name, _evaluate(info["dataset"], info["run"]))
 
 
 def missing_backbone(info: Mapping) -> str | None:
@@ -367,7 +378,7 @@ def read_evaluation(dataset: str, run: str, split: str = "test") -> Evaluation:
     """What `run` answered for the photos of `split` ("validation" or "test") in `dataset`, on the shared breeds."""
     info = read_run(dataset, run)
     table = read_photos(dataset)
-    if info["photos_digest"] != photos_digest(table):
+    if info["photos_digest"] != read_dataset(dataset)["digest"]:
         raise ArtifactError(
             _(
                 "run '{run}' was made on another photo list of '{dataset}' than the one stored; "

@@ -432,7 +432,7 @@ def hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
-    return f"{processor}, {torch.get_num_threads()} cores"
+    return f"{processor}, {torch.get_num_threads()} threads"
 
 
 def versions() -> dict[str, str]:

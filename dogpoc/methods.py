@@ -126,7 +126,7 @@ PROBE = Recipe(epochs=5, learning_rate=3e-3, weight_decay=1e-2)
 # Long enough to converge before all weights move: Kumar et al. 2022 (a random head distorts pretrained features).
 LONG_PROBE = Recipe(epochs=20, learning_rate=3e-3, weight_decay=1e-2)
 FINETUNE = Recipe(
-    epochs=16,
+    epochs=12,
     learning_rate=2e-4,
     weight_decay=0.05,
     warmup=0.1,
