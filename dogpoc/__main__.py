@@ -215,15 +215,17 @@ def predict(
     """Print the most likely breeds of each photo, from both runs. Exit code 2 if a file is not a photo."""
     from dogpoc.photo import PhotoError, read_photo
 
-    images, failed = {}, False
+    answers, classifiers, failed = [], {}, False
     for path in photos:
         try:
-            images[path] = read_photo(path.read_bytes())
+            image = read_photo(path.read_bytes())
         except (PhotoError, OSError) as error:
             failed = True
-            reason = error if isinstance(error, PhotoError) else error.strerror
-            typer.echo(f"dogpoc: {path}: {reason}", err=True)
-    answers = _answers(images, data, _runnable_pair(data, baseline, new), top) if images else []
+            typer.echo(f"dogpoc: {path}: {error if isinstance(error, PhotoError) else error.strerror}", err=True)
+        else:
+            classifiers = classifiers or _load(data, _runnable_pair(data, baseline, new))
+            breeds = {run: _likeliest(classifier, image, top) for run, classifier in classifiers.items()}
+            answers.append({"photo": str(path), "runs": breeds})
     if as_json:
         typer.echo(json.dumps(answers, indent=1))
     else:
@@ -249,21 +251,17 @@ def _runnable_pair(data: str, baseline: str | None, new: str | None) -> list[str
     return pair
 
 
-def _answers(images: dict, data: str, names: list[str], top: int) -> list[dict]:
+def _load(data: str, names: list[str]) -> dict:
     from dogpoc import inference
 
-    classifiers = {name: inference.load_classifier(data, name) for name in names}
-    answers = []
-    for path, image in images.items():
-        answer = {"photo": str(path), "runs": {}}
-        for name, classifier in classifiers.items():
-            probs = metrics.softmax(classifier.logits([image]))[0]
-            answer["runs"][name] = [
-                {"breed": classifier.breeds[i], "probability": round(float(probs[i]), 6)}
-                for i in (-probs).argsort(kind="stable")[:top]
-            ]
-        answers.append(answer)
-    return answers
+    return {name: inference.load_classifier(data, name) for name in names}
+
+
+def _likeliest(classifier, image, top: int) -> list[dict]:
+    """The `top` likeliest breeds with their probabilities, likeliest first."""
+    probs = metrics.softmax(classifier.logits([image]))[0]
+    order = (-probs).argsort(kind="stable")[:top]
+    return [{"breed": classifier.breeds[i], "probability": round(float(probs[i]), 6)} for i in order]
 
 
 def _print_answers(answers: list[dict]) -> None:
