@@ -1,6 +1,7 @@
 """The one way from photos to logits: what evaluation stores, the upload page shows and an explanation explains."""
 
 import json
+import os
 import platform
 import time
 from collections import deque
@@ -396,6 +397,7 @@ class _PartialLogits:
             pass  # nothing to resume
         if not self.done:
             self.logits = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float32, shape=shape)
+            _reserve(self.path)
         self.before = self.seconds
 
     def append(self, logits: np.ndarray, seconds: float) -> None:
@@ -412,6 +414,13 @@ class _PartialLogits:
         del self.logits
         self.note.unlink(missing_ok=True)
         return self.seconds
+
+
+def _reserve(path: Path) -> None:
+    """Take a mapped file's space now, so that a full disk is an OSError here and not a crash in the middle."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _eager_agreement(trained: dict, paths: Sequence[Path], stored: Path) -> dict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dogpoc import DogpocError
-from dogpoc.translation import _
+from dogpoc.translation import N_, _
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
@@ -142,7 +142,7 @@ METHODS = {
     for method in (
         Method(
             "mobilenetv2-frozen",
-            "MobileNetV2, frozen; a new linear head on its features",
+            N_("MobileNetV2, frozen; a new linear head on its features"),
             "Sandler et al. 2018",
             MOBILENETV2,
             "head",
@@ -150,7 +150,7 @@ METHODS = {
         ),
         Method(
             "mobilenetv2-finetuned",
-            "MobileNetV2; a linear head first, then everything",
+            N_("MobileNetV2; a linear head first, then everything"),
             "Sandler et al. 2018; Kumar et al. 2022",
             MOBILENETV2,
             "everything",
@@ -159,7 +159,7 @@ METHODS = {
         ),
         Method(
             "vit-tiny-finetuned",
-            "Vision Transformer Ti/16; a linear head first, then everything",
+            N_("Vision Transformer Ti/16; a linear head first, then everything"),
             "Dosovitskiy et al. 2021; Steiner et al. 2022; Kumar et al. 2022",
             VIT_TINY,
             "everything",
@@ -168,7 +168,7 @@ METHODS = {
         ),
         Method(
             "vit-base-in21k",
-            "Vision Transformer B/16 of google/vit-base-patch16-224-in21k; everything fine-tuned with weight decay",
+            N_("Vision Transformer B/16 of google/vit-base-patch16-224-in21k; everything fine-tuned with weight decay"),
             "Dosovitskiy et al. 2021",
             VIT_BASE_IN21K,
             "everything",

@@ -203,6 +203,7 @@ def _fit(
         bf16=_precision() == "bf16" and phase == "finetune",
         use_cpu=not torch.cuda.is_available(),
         dataloader_num_workers=workers,
+        ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         label_names=["labels"],
         report_to="none",

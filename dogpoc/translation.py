@@ -58,6 +58,11 @@ def _(message: str) -> str:
     return _catalog(language()).gettext(message)
 
 
+def N_(message: str) -> str:
+    """`message` itself: marks words that are data (a method's summary) for translation where they are shown."""
+    return message
+
+
 def ngettext(singular: str, plural: str, n: int) -> str:
     """The form of a message that fits the number `n`, in the language in use."""
     return _catalog(language()).ngettext(singular, plural, n)

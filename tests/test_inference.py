@@ -149,6 +149,18 @@ def test_an_interrupted_evaluation_resumes_to_the_same_logits(trained, monkeypat
     assert not list(artifacts.run_folder("dogs", "vit").glob(".*"))
 
 
+def test_a_full_disk_is_noticed_at_once_and_the_old_run_stays(trained, monkeypatch):
+    old = evaluate()
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(inference.os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate()
+    assert artifacts.read_run("dogs", "vit") == old
+
+
 def test_a_photo_that_went_bad_is_one_line_and_the_old_run_stays(trained, monkeypatch):
     old = evaluate()
     photos = artifacts.scored_photos(artifacts.read_photos("dogs"), old["breeds"])

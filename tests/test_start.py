@@ -79,15 +79,26 @@ def test_further_arguments_go_to_streamlit(machine):
     assert machine.ran[-1].endswith("streamlit_app.py --server.port 8502")
 
 
-def test_an_install_that_failed_is_tried_again_next_time(machine):
-    machine.failing = {"pip"}
+def test_a_half_made_environment_is_made_anew(machine):
+    machine.failing = {str(machine.folder / "requirements-uv.txt")}
     with pytest.raises(SystemExit, match="failed with exit status 1"):
         start.main([])
     machine.failing = set()
     machine.ran.clear()
     start.main([])
-    assert "--clear" in machine.ran[0]  # what was half-made is made anew
+    assert "-m venv --clear" in machine.ran[0]
     assert installs(machine) == ["requirements.txt"]
+
+
+def test_an_install_that_failed_is_tried_again_next_time(machine):
+    machine.failing = {str(machine.folder / "requirements.txt")}
+    with pytest.raises(SystemExit, match="failed with exit status 1"):
+        start.main([])
+    machine.failing = set()
+    machine.ran.clear()
+    start.main([])
+    assert installs(machine) == ["requirements.txt"]
+    assert not any("-m venv" in line for line in machine.ran)
 
 
 def test_pip_installs_where_uv_cannot(machine):
