@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -269,6 +270,7 @@ def _eager(model: PixelModel, device: str) -> Callable:
 
 
 def _openvino(model: PixelModel) -> tuple[str, Callable] | None:
+    sys.modules.setdefault("openvino_telemetry", None)  # else its converter sends statistics to another host
     try:
         import openvino
     except ImportError:  # no wheel for this platform

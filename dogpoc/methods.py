@@ -124,14 +124,13 @@ VIT_BASE_IN21K = (
 # A linear head on frozen features, as in the studies that this project continues: 5 epochs, batches of 32.
 PROBE = Recipe(epochs=5, learning_rate=3e-3, weight_decay=1e-2)
 # Long enough to converge before all weights move: Kumar et al. 2022 (a random head distorts pretrained features).
-LONG_PROBE = Recipe(epochs=20, learning_rate=3e-3, weight_decay=1e-2)
+LONG_PROBE = Recipe(epochs=20, learning_rate=1e-3, weight_decay=1e-2)
 FINETUNE = Recipe(
-    epochs=12,
+    epochs=10,
     learning_rate=2e-4,
     weight_decay=0.05,
     warmup=0.1,
     layer_decay=0.75,
-    smoothing=0.1,
     augmentation="crop-flip-colour",
     drop_path=0.1,
     averaging=0.998,

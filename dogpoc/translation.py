@@ -63,6 +63,11 @@ def N_(message: str) -> str:
     return message
 
 
+def translated(data: str) -> str:
+    """Words that N_ marked where they stand as data, in the language in use."""
+    return _catalog(language()).gettext(data)
+
+
 def ngettext(singular: str, plural: str, n: int) -> str:
     """The form of a message that fits the number `n`, in the language in use."""
     return _catalog(language()).ngettext(singular, plural, n)

@@ -1,0 +1,89 @@
+"""The dashboard: streamlit run streamlit_app.py"""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dogpoc import DogpocError, artifacts
+from dogpoc.translation import LANGUAGES, _, known_language, use_language
+from pages import shared
+
+DATASET = "dogs47"  # shown at first
+
+
+def choose_language() -> None:
+    """Speak the language of the URL (lang=), else the browser's."""
+    default = known_language(st.context.locale)
+    use_language(st.session_state.get("lang", default))
+    shared.warn_of_bad_value("lang", list(LANGUAGES))
+    chosen = st.segmented_control(
+        _("Language"),
+        list(LANGUAGES),
+        default=default,
+        required=True,
+        key="lang",
+        help=" · ".join(f"{code}: {name}" for code, name in LANGUAGES.items()),
+        bind="query-params",
+    )
+    use_language(chosen)
+
+
+def choose(key: str, label: str, options: Sequence[str], usual: str) -> str:
+    """A choice that all pages share and the URL keeps; `usual` at first, or the first one where that is missing."""
+    shared.warn_of_bad_value(key, options)
+    index = options.index(usual) if usual in options else 0
+    return choices.selectbox(label, options, index, key=key, bind="query-params")
+
+
+def usual_pair(dataset: str) -> tuple[str, str]:
+    """The runs in the roles of baseline and new at first; where there is one run, it takes both."""
+    names = artifacts.runs(dataset)
+    return artifacts.default_pair(dataset) if len(names) > 1 else (names[0], names[0])
+
+
+def page(path: str, title: str, url_path: str = "") -> st.Page:
+    """A page of the navigation; without url_path it is the start page.
+
+    No icons: the browser fetches the icon of a page from fonts.gstatic.com to put it on the tab.
+    """
+    return st.Page(path, title=title, url_path=url_path or None, default=not url_path)
+
+
+choices = st.sidebar.container()
+with st.sidebar:
+    choose_language()
+shown = st.navigation(
+    {
+        "": [page("pages/results/start.py", _("Start"))],
+        _("Results"): [
+            page("pages/results/metrics.py", _("Metrics"), "metrics"),
+            page("pages/results/confusions.py", _("Confusions"), "confusions"),
+            page("pages/results/worst_breeds.py", _("Worst breeds"), "worst-breeds"),
+        ],
+        _("Live"): [
+            page("pages/live/attention.py", _("Attention"), "attention"),
+            page("pages/live/upload.py", _("Upload"), "upload"),
+        ],
+    }
+)
+st.set_page_config(page_title=f"{shown.title} · dogpoc", page_icon="🐕", layout="wide")
+
+datasets = [name for name in artifacts.datasets() if artifacts.runs(name)]
+if not datasets:
+    st.title("dogpoc")
+    st.info(
+        _("There are no results in {folder} yet. To make some, run: `{commands}`").format(
+            folder=artifacts.root(),
+            commands="python -m dogpoc split dogs47 && python -m dogpoc train mobilenetv2-frozen --data dogs47 && "
+            "python -m dogpoc evaluate mobilenetv2-frozen --data dogs47",
+        )
+    )
+    st.stop()
+dataset = choose("dataset", _("Dataset"), datasets, DATASET)
+baseline, new = usual_pair(dataset)
+choose("baseline", _("Baseline"), artifacts.runs(dataset), baseline)
+choose("new", _("New method"), artifacts.runs(dataset), new)
+try:
+    shown.run()
+except DogpocError as error:
+    st.error(str(error))
