@@ -41,12 +41,12 @@ def usual_pair(dataset: str) -> tuple[str, str]:
     return artifacts.default_pair(dataset) if len(names) > 1 else (names[0], names[0])
 
 
-def page(path: str, title: str, url_path: str = "") -> st.Page:
-    """A page of the navigation; without url_path it is the start page.
+def page(name: str, title: str, *, default: bool = False) -> st.Page:
+    """A page of the navigation: pages/<name>.py at /<name>, the default one at /.
 
     No icons: the browser fetches the icon of a page from fonts.gstatic.com to put it on the tab.
     """
-    return st.Page(path, title=title, url_path=url_path or None, default=not url_path)
+    return st.Page(f"pages/{name}.py", title=title, url_path=None if default else name, default=default)
 
 
 choices = st.sidebar.container()
@@ -54,16 +54,13 @@ with st.sidebar:
     choose_language()
 shown = st.navigation(
     {
-        "": [page("pages/results/start.py", _("Start"))],
+        "": [page("start", _("Start"), default=True)],
         _("Results"): [
-            page("pages/results/metrics.py", _("Metrics"), "metrics"),
-            page("pages/results/confusions.py", _("Confusions"), "confusions"),
-            page("pages/results/worst_breeds.py", _("Worst breeds"), "worst-breeds"),
+            page("metrics", _("Metrics")),
+            page("confusions", _("Confusions")),
+            page("worst-breeds", _("Worst breeds")),
         ],
-        _("Live"): [
-            page("pages/live/attention.py", _("Attention"), "attention"),
-            page("pages/live/upload.py", _("Upload"), "upload"),
-        ],
+        _("Live"): [page("attention", _("Attention")), page("upload", _("Upload"))],
     }
 )
 st.set_page_config(page_title=f"{shown.title} · dogpoc", page_icon="🐕", layout="wide")

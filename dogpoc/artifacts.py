@@ -248,8 +248,10 @@ def _read_photos(path: Path, _sha256: str) -> pd.DataFrame:
 
 
 def scored_photos(table: pd.DataFrame, breeds: list[str]) -> pd.DataFrame:
-    """The rows that a run which knows `breeds` is scored on, in the order of logits.npy."""
-    return table[table["split"].isin(SCORED_SPLITS) & table["breed"].isin(breeds)].reset_index(drop=True)
+    """The photos that a run which knows `breeds` is scored on, in the order of logits.npy: the validation photos,
+    then the test photos, each in table order, so that either part is a slice of the mapped file."""
+    parts = [table[(table["split"] == split) & table["breed"].isin(breeds)] for split in SCORED_SPLITS]
+    return pd.concat(parts, ignore_index=True)
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------

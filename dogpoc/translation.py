@@ -70,7 +70,7 @@ def translated(data: str) -> str:
 
 def ngettext(singular: str, plural: str, n: int) -> str:
     """The form of a message that fits the number `n`, in the language in use."""
-    return _catalog(language()).ngettext(singular, plural, n)
+    return _catalog(language()).ngettext(singular, plural, int(n))
 
 
 def number(value: float, digits: int = 0) -> str:

@@ -61,9 +61,11 @@ def test_the_core_knows_nothing_of_the_pages(path):
     assert not libraries(path) & {"streamlit", "pages", ""}  # "": a relative import
 
 
-def test_no_script_lies_where_streamlit_would_take_it_for_a_page_of_its_old_mode():
-    """With a pages/*.py the first visitor of a deep link is told "Page not found"; sub-folders are safe."""
-    assert list((CHECKOUT / "pages").glob("*.py")) == []
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "pages").glob("*.py")), ids=name_of)
+def test_a_page_that_a_fresh_server_runs_alone_starts_over_through_the_app(path):
+    """Before its first st.navigation Streamlit runs pages/<name>.py for the address /<name>, without the app."""
+    assert "shared.through_app" in [name for name, _call in calls(path)]
+    assert f'page("{path.stem}"' in (CHECKOUT / "streamlit_app.py").read_text()
 
 
 @pytest.mark.parametrize("path", [p for p in CORE if p.stem not in MODEL_MODULES] + PAGES, ids=name_of)

@@ -70,13 +70,20 @@ def test_what_was_written_is_read_back(dogs_table):
     assert problems() == {}
 
 
-def test_the_rows_of_the_logits_are_the_validation_and_test_photos_in_table_order(dogs_table):
-    info = store()
-    rows = artifacts.scored_photos(artifacts.read_photos("dogs"), BREEDS)
-    logits = artifacts.read_logits(info)
-    for split in ("validation", "test"):
+def test_the_rows_of_the_logits_are_the_validation_and_then_the_test_photos_in_table_order(dogs_table):
+    logits = artifacts.read_logits(store())
+    for split, rows in (("validation", slice(0, 6)), ("test", slice(6, 12))):
         evaluation = artifacts.read_evaluation("dogs", "a", split)
-        np.testing.assert_array_equal(evaluation.logits, logits[(rows["split"] == split).to_numpy()])
+        np.testing.assert_array_equal(evaluation.logits, logits[rows])
+        assert list(evaluation.photos["id"]) == list(dogs_table.loc[dogs_table["split"] == split, "id"])
+
+
+def test_the_logits_of_a_split_stay_on_disk_until_they_are_used(dogs_table):
+    store()
+    part = artifacts.read_evaluation("dogs", "a").logits
+    while part.base is not None and not isinstance(part, np.memmap):
+        part = part.base
+    assert isinstance(part, np.memmap)
 
 
 def test_only_the_breeds_that_a_dataset_shares_with_the_run_are_scored(workplace):
@@ -86,8 +93,8 @@ def test_only_the_breeds_that_a_dataset_shares_with_the_run_are_scored(workplace
     evaluation = artifacts.read_evaluation("dogs", "a")
     assert evaluation.breeds == ["beagle", "vizsla"]
     assert evaluation.logits.shape == (4, 2)
-    np.testing.assert_array_equal(evaluation.logits, artifacts.read_logits(info)[[1, 3, 5, 7]][:, [1, 3]])
-    free = (artifacts.read_logits(info)[[1, 3, 5, 7]].argmax(axis=1) == [1, 1, 3, 3]).mean()
+    np.testing.assert_array_equal(evaluation.logits, artifacts.read_logits(info)[4:][:, [1, 3]])
+    free = (artifacts.read_logits(info)[4:].argmax(axis=1) == [1, 1, 3, 3]).mean()
     assert info["metrics"]["test"]["top1_accuracy_all_breeds"] == free
 
 

@@ -21,9 +21,9 @@ from dogpoc.translation import use_language
 APP = Path(__file__).parents[1] / "streamlit_app.py"
 BREEDS = ["Afghan_hound", "Siberian_husky", "basenji", "beagle", "malamute", "pug"]
 RUNS = {"mobilenetv2-frozen": 1.5, "mobilenetv2-finetuned": 2.0, "vit-tiny-finetuned": 2.5}  # how well each sees
-PAGES = {"": "start", "metrics": "metrics", "confusions": "confusions", "worst-breeds": "worst_breeds"}
+PAGES = {"": "start", "metrics": "metrics", "confusions": "confusions", "worst-breeds": "worst-breeds"}
 TITLES = {"start": "Which classifier knows its dogs?", "metrics": "Metrics"}
-TITLES |= {"confusions": "Confusions", "worst_breeds": "Worst breeds"}
+TITLES |= {"confusions": "Confusions", "worst-breeds": "Worst breeds"}
 
 
 def store_photos(photos_per_breed: int = 60, seed: int = 0) -> pd.DataFrame:
@@ -169,7 +169,7 @@ def test_the_usual_runs_are_chosen_and_the_url_chooses_others(store):
 
 def test_the_choice_of_runs_survives_a_change_of_page(store):
     app = open_page(new="mobilenetv2-finetuned", lang="fr")
-    app.switch_page("pages/results/metrics.py").run()
+    app.switch_page("pages/metrics.py").run()
     assert (app.session_state["new"], app.session_state["lang"]) == ("mobilenetv2-finetuned", "fr")
     assert app.query_params["new"] == "mobilenetv2-finetuned"
 
@@ -356,7 +356,7 @@ import sys
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file({str(APP)!r}, default_timeout=60).run()
 for name in {[name for name in PAGES.values() if name != "start"]}:
-    app.switch_page(f"pages/results/{{name}}.py").run()
+    app.switch_page(f"pages/{{name}}.py").run()
     assert app.title and not app.exception and not app.error
 print([name for name in ("torch", "timm", "transformers") if name in sys.modules])
 """

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from dogpoc import artifacts, comparison, metrics
 from dogpoc import dataset as photo_files
@@ -22,6 +23,20 @@ THUMBNAIL = 176  # pixels, longer side, as shown
 HOLDOUT = "oxford-pet-dogs"  # photos that are not from ImageNet
 MOST_NAMED = 12  # options listed in a message
 CHART = {"displayModeBar": False, "scrollZoom": False}
+
+
+# -- the way in ---------------------------------------------------------------------------------------------------
+
+
+def through_app() -> None:
+    """Start over through streamlit_app.py where a page's script was run without it.
+
+    Streamlit takes a folder pages/ for its old multipage mode until st.navigation is first called: on a fresh server a
+    deep link runs the page alone (streamlit's script_runner._mpa_v1).
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
 
 
 # -- the sidebar's choice -----------------------------------------------------------------------------------------
@@ -190,7 +205,7 @@ def _photo_card(photos: pd.DataFrame, row: int, runs: dict[str, Answers], why: b
     st.caption("  \n".join(lines))
     if why:
         icon = ":material/visibility:"
-        st.page_link("pages/live/attention.py", label=_("Why?"), icon=icon, query_params={"photo": photo["id"]})
+        st.page_link("pages/attention.py", label=_("Why?"), icon=icon, query_params={"photo": photo["id"]})
 
 
 def answers_table(rows: np.ndarray, runs: dict[str, Answers]) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from dogpoc import artifacts, comparison, figures, metrics
 from dogpoc.translation import _, breed_label, number, percent, points
 from pages import shared
 
+shared.through_app()
+
 dataset = shared.dataset()
 infos, problems = shared.readable_runs(dataset)
 runs = {role: shared.answers(dataset, shared.run(role)) for role in shared.ROLE}

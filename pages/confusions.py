@@ -10,6 +10,8 @@ from dogpoc import figures, metrics
 from dogpoc.translation import _, breed_label, number, percent
 from pages import shared
 
+shared.through_app()
+
 FIRST = 20  # breeds shown at first
 WIDE = 25  # breeds up to which two matrices fit side by side
 PHOTOS = 12  # shown at first of a cell

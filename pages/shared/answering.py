@@ -65,7 +65,7 @@ def classifier(dataset: str, run: str):
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _classifier(dataset: str, run: str, _sha256: str):
+def _classifier(dataset: str, run: str, sha256: str):
     from dogpoc.inference import load_classifier
 
     loaded = load_classifier(dataset, run)

@@ -13,7 +13,9 @@ from dogpoc.metrics import softmax
 from dogpoc.photo import read_photo
 from dogpoc.translation import _, breed_label, number, percent
 from pages import shared
-from pages.live import answering
+from pages.shared import answering
+
+shared.through_app()
 
 if TYPE_CHECKING:
     from dogpoc.explanation import Attention

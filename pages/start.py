@@ -6,6 +6,8 @@ from dogpoc import comparison, metrics
 from dogpoc.translation import _, number, percent, points
 from pages import shared
 
+shared.through_app()
+
 dataset = shared.dataset()
 runs = {role: shared.answers(dataset, shared.run(role)) for role in shared.ROLE}
 result = shared.compared(dataset, shared.baseline(), shared.new())
@@ -46,11 +48,11 @@ shared.contamination_note(dataset, shared.baseline(), shared.new())
 
 st.subheader(_("Look closer"))
 WAYS = {
-    "pages/results/metrics.py": _("Every number with its interval, training curves, calibration, breed by breed."),
-    "pages/results/confusions.py": _("Which breed is taken for which. Click a cell to see the dogs."),
-    "pages/results/worst_breeds.py": _("The breeds that go wrong most, whom they are taken for, and the mistakes."),
-    "pages/live/attention.py": _("Which parts of a photo each model looks at."),
-    "pages/live/upload.py": _("Try both on a photo of your own."),
+    "pages/metrics.py": _("Every number with its interval, training curves, calibration, breed by breed."),
+    "pages/confusions.py": _("Which breed is taken for which. Click a cell to see the dogs."),
+    "pages/worst-breeds.py": _("The breeds that go wrong most, whom they are taken for, and the mistakes."),
+    "pages/attention.py": _("Which parts of a photo each model looks at."),
+    "pages/upload.py": _("Try both on a photo of your own."),
 }
 for path, what in WAYS.items():
     link, words = st.columns([1, 4], vertical_alignment="center")

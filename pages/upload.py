@@ -6,8 +6,10 @@ from dogpoc import DogpocError, artifacts, figures
 from dogpoc.photo import read_photo, thumbnail
 from dogpoc.translation import _, breed_label, number, percent
 from pages import shared
-from pages.live import answering
-from pages.live.answering import Answer
+from pages.shared import answering
+from pages.shared.answering import Answer
+
+shared.through_app()
 
 TOP = 5  # breeds shown
 SHOWN = 480  # pixels, longer side, of the photo

@@ -8,6 +8,8 @@ from dogpoc import figures, metrics
 from dogpoc.translation import _, breed_label, ngettext, number, percent
 from pages import shared
 
+shared.through_app()
+
 FIRST = 12  # breeds shown at first
 PHOTOS = 12  # mistakes shown at first
 CONFUSERS = 2
