@@ -14,7 +14,7 @@ DATASET = "dogs47"  # shown at first
 def choose_language() -> None:
     """Speak the language of the URL (lang=), else the browser's."""
     default = known_language(st.context.locale)
-    use_language(st.session_state.get("lang", default))
+    use_language(st.session_state.get("lang") or st.query_params.get("lang") or default)
     shared.warn_of_bad_value("lang", list(LANGUAGES))
     chosen = st.segmented_control(
         _("Language"),

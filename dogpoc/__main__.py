@@ -275,10 +275,10 @@ def _print_answers(answers: list[dict]) -> None:
 @app.command()
 def verify() -> None:
     """Check every stored artifact and recompute every number from the logits. Exit code 1 if anything differs."""
-    differs = 0
+    differs, sound = 0, _("sound")
     for what, problem in artifacts.verify():
         differs += problem is not None
-        typer.echo(f"{what}: {problem or _('sound')}", err=problem is not None)
+        typer.echo(f"{what}: {problem or sound}", err=problem is not None)
     if differs:
         raise typer.Exit(1)
 

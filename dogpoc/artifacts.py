@@ -316,7 +316,7 @@ def default_pair(dataset: str) -> tuple[str, str]:
     if len(names) < 2:
         raise ArtifactError(
             _(
-                "dataset '{dataset}' has {n} evaluated runs; a comparison needs 2. "
+                "evaluated runs of dataset '{dataset}': {n}; a comparison needs 2. "
                 "Run: python -m dogpoc train METHOD --data {dataset}, then evaluate it"
             ).format(dataset=dataset, n=len(names))
         )

@@ -161,7 +161,7 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise ModelError(
-            _("{path} is not a whole safetensors file ({reason}); restore it").format(path=path, reason=error)
+            _("{path} is not a complete safetensors file ({reason}); restore it").format(path=path, reason=error)
         ) from None
 
 

@@ -72,7 +72,9 @@ def takeaway(role: str) -> str:
     if kind == "probability":
         soft = np.nan_to_num(runs[role].mean_probs) * (1 - np.eye(len(breeds)))
         i, j = np.unravel_index(soft.argmax(), soft.shape)
-        return _("{role}: the likeliest wrong breed on average is {predicted} for photos of {true} ({p}).").format(
+        return _(
+            "{role}: among wrong breeds, {predicted} gets the largest mean probability, from photos of {true} ({p})."
+        ).format(
             role=shared.role_name(role),
             predicted=breed_label(breeds[j]),
             true=breed_label(breeds[i]),
@@ -83,12 +85,12 @@ def takeaway(role: str) -> str:
         return _("{role}: no photo is named wrongly.").format(role=shared.role_name(role))
     first = pairs.iloc[0]
     return _(
-        "{role}: {wrong} of {photos} photos are named wrongly, most often {true} for {predicted} ({n} of {support})."
+        "{role}: {wrong} of {photos} photos are wrong, most often {true} taken for {predicted} ({n} of {support})."
     ).format(
         role=shared.role_name(role),
         wrong=number(pairs["photos"].sum()),
         photos=number(len(true)),
-        true=_("a {breed}").format(breed=breed_label(first["true_breed"])),
+        true=breed_label(first["true_breed"]),
         predicted=breed_label(first["predicted_breed"]),
         n=first["photos"],
         support=support[breeds.index(first["true_breed"])],

@@ -108,7 +108,7 @@ def columns() -> dict:
             _("evaluation, s"), format="%.1f", help=_("All test and validation photos.")
         ),
         "photos_per_second": number_column(_("photos/s"), format="%.0f"),
-        "weights_megabytes": number_column(_("weights, MB"), format="%.1f", help=_("Of what was trained.")),
+        "weights_megabytes": number_column(_("weights, MB"), format="%.1f", help=_("Of the part that was trained.")),
     }
 
 

@@ -50,7 +50,7 @@ st.subheader(_("Look closer"))
 WAYS = {
     "pages/metrics.py": _("Every number with its interval, training curves, calibration, breed by breed."),
     "pages/confusions.py": _("Which breed is taken for which. Click a cell to see the dogs."),
-    "pages/worst-breeds.py": _("The breeds that go wrong most, whom they are taken for, and the mistakes."),
+    "pages/worst-breeds.py": _("The breeds that go wrong most, what they are taken for, and the mistakes."),
     "pages/attention.py": _("Which parts of a photo each model looks at."),
     "pages/upload.py": _("Try both on a photo of your own."),
 }

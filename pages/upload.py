@@ -39,7 +39,7 @@ def verdict(given: dict[str, Answer]) -> str:
     tops = {role: (breed_label(answer.breeds[0]), float(answer.probs[0])) for role, answer in given.items()}
     if len(tops) == 1:
         ((role, (breed, prob)),) = tops.items()
-        return _("To {run}, it looks like **{breed}** ({prob}).").format(
+        return _("To {run} it looks like **{breed}** ({prob}).").format(
             run=given[role].run, breed=breed, prob=percent(prob, 0)
         )
     (breed, prob), (other, other_prob) = tops["baseline"], tops["new"]
@@ -108,7 +108,7 @@ else:
         if kept["answers"]:
             said.markdown(f"### {verdict(kept['answers'])}")
             if max(answer.probs[0] for answer in kept["answers"].values()) < UNSURE:
-                said.caption(_("Neither is sure: it may be a breed that they do not know, or no dog."))
+                said.caption(_("No answer is sure: it may be a breed that the models do not know, or no dog."))
             for column, (role, answer) in zip(st.columns(2, gap="large"), kept["answers"].items(), strict=False):
                 with column:
                     show(role, answer)

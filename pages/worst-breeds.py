@@ -1,4 +1,4 @@
-"""Worst breeds: where the runs fail, whom these breeds are taken for, and the mistakes themselves."""
+"""Worst breeds: where the runs fail, what these breeds are taken for, and the mistakes themselves."""
 
 import numpy as np
 import pandas as pd
@@ -107,7 +107,7 @@ def worst_mistakes(breed: int) -> np.ndarray:
 
 
 st.title(_("Worst breeds"))
-st.markdown(_("Where the runs fail, whom these breeds are taken for, and the photos that it happens on."))
+st.markdown(_("Where the runs fail, what these breeds are taken for, and the photos that it happens on."))
 with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
     measure = st.selectbox(_("Rank by"), list(MEASURES), format_func=MEASURES.get, key="measure", width=320)
     role = st.segmented_control(
@@ -122,7 +122,7 @@ drawn = figures.breed_dumbbells(
     [breeds[i] for i in order],
     *(scores(given, measure)[order] for given in runs.values()),
     title=MEASURES[measure],
-    notes=[ngettext("{n} photo", "{n} photos", support[i]).format(n=number(support[i])) for i in order],
+    notes=[ngettext("{n} photo", "{n} photos", int(support[i])).format(n=number(support[i])) for i in order],
 )
 shared.figure(drawn, ranking_takeaway(order), ranking_table(order), "worst-breeds")
 
@@ -140,7 +140,7 @@ mistakes = worst_mistakes(breed)
 st.subheader(_("Its worst mistakes"))
 if len(mistakes):
     st.caption(
-        _("{n} of {support} photos are named wrongly by at least one run; the least believed first.").format(
+        _("{n} of {support} photos are named wrongly by at least one run; the least probable true breed first.").format(
             n=len(mistakes), support=support[breed]
         )
     )

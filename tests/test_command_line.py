@@ -116,7 +116,7 @@ def test_a_default_run_without_its_backbone_is_replaced_and_that_is_said(two_run
         (("evaluate", "nothing", "--data", "dogs"), "no trained run 'nothing'"),
         (("compare", "a", "b", "--data", "dogs"), "no run 'a' for dataset 'dogs'"),
         (("split", "nowhere"), "no dataset 'nowhere'"),
-        (("predict", "PHOTO", "--data", "dogs"), "has 0 evaluated runs; a comparison needs 2"),
+        (("predict", "PHOTO", "--data", "dogs"), "evaluated runs of dataset 'dogs': 0; a comparison needs 2"),
         (("train", "cnn-frozen", "--data", "../dogs"), "cannot be a name"),
         (("train", "cnn-frozen", "--data", "dogs", "--name", "a/b"), "cannot be a name"),
     ],

@@ -183,7 +183,7 @@ def test_a_truncated_backbone_is_refused_by_name(dogs, tiny_methods, workplace):
     dataset.split("dogs")
     path = workplace / "weights" / "cnn.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ModelError, match=r"cnn\.safetensors is not a whole safetensors file"):
+    with pytest.raises(ModelError, match=r"cnn\.safetensors is not a complete safetensors file"):
         training.train(tiny_methods["cnn-frozen"], "dogs", name="cnn", command="test")
 
 

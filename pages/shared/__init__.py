@@ -301,7 +301,9 @@ def contamination_note(dataset: str, baseline: str, new: str) -> None:
     if {baseline, new} <= set(artifacts.runs(HOLDOUT)):
         clean = evaluation(HOLDOUT, baseline)
         words.append(
-            _("On {photos} photos of {breeds} of the breeds from elsewhere (Oxford-IIIT Pet): {numbers}.").format(
+            _(
+                "On {photos} photos from another source (Oxford-IIIT Pet), of {breeds} of these breeds: {numbers}."
+            ).format(
                 photos=number(len(clean.true)),
                 breeds=len(clean.breeds),
                 numbers=", ".join(
