@@ -20,6 +20,7 @@ MODELS = {
     "distilled": ("deit_tiny_distilled_patch16_224", SMALL),
     "registers": ("vit_tiny_patch16_224", {**SMALL, "reg_tokens": 4}),
     "average": ("vit_tiny_patch16_224", {**SMALL, "class_token": False, "global_pool": "avg"}),
+    "pooled": ("vit_tiny_patch16_224", {**SMALL, "class_token": False, "global_pool": "map"}),
     "wide": ("vit_tiny_patch16_224", {**SMALL, "img_size": (32, 96)}),
     "patch 32": ("vit_tiny_patch16_224", {**SMALL, "patch_size": 32}),
 }
@@ -90,6 +91,7 @@ def test_the_attention_of_the_first_layer_is_the_definition_s(name):
         ("distilled", (4, 4), 2, True),
         ("registers", (4, 4), 5, True),
         ("average", (4, 4), 0, False),
+        ("pooled", (4, 4), 0, False),
         ("wide", (2, 6), 1, True),
         ("patch 32", (2, 2), 1, True),
     ],
@@ -100,11 +102,12 @@ def test_the_grid_and_the_answer_s_token_are_the_model_s(name, grid, prefix, cla
     assert token_map(attention, 0).shape == rollout(attention).shape == grid
 
 
-def test_a_model_without_the_fused_kernel_gives_the_same_attention():
-    fused = model_of("vit")
+@pytest.mark.parametrize("name", ["vit", "pooled"])
+def test_a_model_without_the_fused_kernel_gives_the_same_attention(name):
+    fused = model_of(name)
     set_fused_attn(False)
     try:
-        plain = model_of("vit")
+        plain = model_of(name)
     finally:
         set_fused_attn(True)
     pixels = pixels_of(fused)

@@ -89,8 +89,9 @@ def test_every_exif_orientation_ends_upright(orientation, kind):
     assert corners(image) == [RED, GREEN, BLUE, WHITE]
 
 
-def test_a_broken_exif_block_does_not_spoil_the_photo():
-    image = read_photo(encoded(marked(), "JPEG", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff"))
+@pytest.mark.parametrize("block", [b"MM\0\x2a\xff\xff\xff\xff", b"no TIFF header"])
+def test_a_broken_exif_block_does_not_spoil_the_photo(block):
+    image = read_photo(encoded(marked(), "PNG", exif=b"Exif\0\0" + block))
     assert corners(image) == [RED, GREEN, BLUE, WHITE]
 
 
@@ -149,6 +150,7 @@ def test_grey_without_a_known_range_is_stretched_from_its_darkest_to_its_brighte
     np.testing.assert_allclose(image[:, 0, 0], np.linspace(0, 255, 600), atol=1.5)
 
 
+@pytest.mark.filterwarnings("error")
 def test_floats_that_are_not_numbers_do_not_fail():
     values = np.array([[0, 1], [np.nan, 0.5]], dtype=np.float32)
     image = np.asarray(read_photo(encoded(Image.fromarray(values), "TIFF")))
