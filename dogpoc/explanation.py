@@ -118,7 +118,7 @@ def token_map(attention: Attention, layer: int, head: int | None = None) -> np.n
     The sum is at most 1: the rest goes to the class token itself and to registers.
     """
     heads = attention.maps[layer].astype(np.float32)  # (H, T, T)
-    return _to_patches(heads.mean(0) if head is None else heads[head], attention)
+    return _patches(_reader(attention) @ (heads.mean(0) if head is None else heads[head]), attention)
 
 
 def rollout(attention: Attention) -> np.ndarray:
@@ -127,19 +127,23 @@ def rollout(attention: Attention) -> np.ndarray:
     Abnar and Zuidema 2020: half of each layer is its attention (mean over heads), half the skip connection that passes
     a token on unchanged, and the layers multiply.
     """
-    tokens = attention.maps.shape[-1]
-    flow = np.eye(tokens, dtype=np.float32)
-    for heads in attention.maps:
-        layer = 0.5 * heads.mean(0, dtype=np.float32) + 0.5 * np.eye(tokens, dtype=np.float32)
-        flow = layer / layer.sum(-1, keepdims=True) @ flow
-    return _to_patches(flow, attention)
+    share = _reader(attention)  # of each token in the answer, followed down from the last layer to the photo
+    for heads in attention.maps[::-1]:
+        layer = heads.mean(0, dtype=np.float32)  # (T, T)
+        share = 0.5 * share + 0.5 * share @ (layer / layer.sum(-1, keepdims=True))
+    return _patches(share, attention)
 
 
-def _to_patches(matrix: np.ndarray, attention: Attention) -> np.ndarray:
-    """(T, T) queries x keys -> (rows, columns): what the answer's token takes from each patch."""
-    first = attention.prefix
-    row = matrix[0] if attention.class_token else matrix[first:].mean(0)
-    return row[first:].reshape(attention.grid)
+def _reader(attention: Attention) -> np.ndarray:
+    """(T,) weights of the tokens from which the answer is read; they sum to 1."""
+    weights = np.zeros(attention.maps.shape[-1], np.float32)
+    weights[0 if attention.class_token else slice(attention.prefix, None)] = 1
+    return weights / weights.sum()
+
+
+def _patches(tokens: np.ndarray, attention: Attention) -> np.ndarray:
+    """(T,) values of tokens -> (rows, columns) of the patches among them."""
+    return tokens[attention.prefix :].reshape(attention.grid)
 
 
 def overlay(pixels: np.ndarray, values: np.ndarray, opacity: float = 0.55) -> np.ndarray:

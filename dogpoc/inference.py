@@ -438,6 +438,11 @@ def _eager_agreement(trained: dict, paths: Sequence[Path], stored: Path) -> dict
     }
 
 
+def use_threads(n: int) -> None:
+    """Let eager torch compute on `n` threads in this process; other runtimes have their own."""
+    torch.set_num_threads(n)
+
+
 def hardware() -> str:
     """The machine's name as numbers need it: processor and cores, or GPU."""
     if torch.cuda.is_available():

@@ -19,7 +19,7 @@ from dogpoc.translation import _, breed_label, number, percent, translated
 
 ROLE = {"baseline": BASELINE, "new": NEW}
 MARK = {"baseline": ":blue[●]", "new": ":orange[◆]"}  # the figures' symbols: told apart without colour too
-THUMBNAIL = 176  # pixels, longer side, as shown
+THUMBNAIL = 168  # pixels, longer side, as shown; two stand side by side on a phone
 HOLDOUT = "oxford-pet-dogs"  # photos that are not from ImageNet
 MOST_NAMED = 12  # options listed in a message
 CHART = {"displayModeBar": False, "scrollZoom": False}

@@ -66,13 +66,11 @@ def classifier(dataset: str, run: str):
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _classifier(dataset: str, run: str, sha256: str):
-    import torch
-
-    from dogpoc.inference import load_classifier
+    from dogpoc.inference import load_classifier, use_threads
 
     # For the attention, which runs in eager torch. Where other work shares the cores, its threads wait for each other:
     # 30 ms become seconds (measured: up to 12), against the 10 ms that a second thread saves on an idle machine.
-    torch.set_num_threads(1)
+    use_threads(1)
     loaded = load_classifier(dataset, run)
     loaded.forward(np.zeros((1, loaded.preprocessing.size, loaded.preprocessing.size, 3), np.uint8))  # the slow first
     return loaded
