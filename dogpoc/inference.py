@@ -284,7 +284,10 @@ def _openvino(model: PixelModel) -> tuple[str, Callable] | None:
     graph.reshape([-1, size, size, 3])
     # float32 as in training: half precision would give other numbers on other machines
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(graph, "CPU", options)
+    # OpenVINO gives the compiling thread a stack for signals and frees it with the model, from any thread: the main
+    # thread would then die of the next signal with a handler (SIGCHLD of a DataLoader's worker, Ctrl+C).
+    with ThreadPoolExecutor(1, "compile") as thread:
+        compiled = thread.submit(openvino.Core().compile_model, graph, "CPU", options).result()
 
     def forward(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answer = compiled.create_infer_request().infer({0: np.ascontiguousarray(pixels)})

@@ -1,6 +1,9 @@
 """The one inference core: pixels as documented, runtimes that agree, evaluations that resume and refuse."""
 
 import json
+import signal
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -263,3 +266,22 @@ def test_the_parameter_counts_are_those_of_the_papers():
 def test_a_method_is_plain_data():
     for method in METHODS.values():
         assert json.loads(json.dumps(inference.as_plain(method)))["name"] == method.name
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="POSIX signals")
+def test_a_signal_after_a_model_was_dropped_in_another_thread_does_not_end_the_process():
+    code = """
+import signal, subprocess, threading, timm
+from dogpoc import inference
+from dogpoc.methods import HALF, Preprocessing
+signal.signal(signal.SIGCHLD, lambda *_: None)
+network = timm.create_model("test_vit", img_size=32, num_classes=3).eval()
+models = [inference.compile_classifier(network, Preprocessing(32, 1.0, "bilinear", HALF, HALF), breeds="abc")]
+thread = threading.Thread(target=models.clear)
+thread.start()
+thread.join()
+subprocess.run(["true"])
+print("alive")
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "alive", ran.returncode

@@ -194,6 +194,7 @@ def test_a_second_click_after_the_figure_has_changed_chooses_again(visit, server
     visited.page.wait_for_url(re.compile("true=.*predicted="), timeout=10_000)
     visited.settle()
     visited.page.get_by_text("Difference", exact=True).click()
+    visited.page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 1", timeout=OPENING)
     visited.settle()
     true, predicted = click_first_cell(visited)
     visited.page.locator("strong", has_text=f"{true} taken for {predicted}").wait_for(timeout=10_000)
