@@ -205,7 +205,7 @@ def test_a_pair_is_chosen_with_the_keyboard_alone(visit, server):
     true, predicted = map(breed_label, artifacts.read_run(dataset, artifacts.runs(dataset)[0])["scored_breeds"][:2])
     visited = visit(server, f"confusions?dataset={dataset}", DESKTOP)
     for label, breed in (("True breed", true), ("Taken for", predicted)):
-        visited.page.get_by_label(label).focus()
+        visited.page.get_by_role("combobox", name=label).focus()
         visited.page.keyboard.type(breed)
         visited.page.keyboard.press("Enter")
         visited.settle()
