@@ -198,7 +198,7 @@ with left:
 with right:
     j = choose_breed("predicted", _("Taken for"))
 i, j = completed(i, j)
-swap.button(_("Swap"), on_click=choose_pair, args=(j, i))
+swap.button("⇄", help=_("Swap"), on_click=choose_pair, args=(j, i))
 
 with matrices:
     chosen = (shown.index(i), shown.index(j)) if i != j and {i, j} <= set(shown) else None
@@ -213,7 +213,7 @@ with matrices:
         for cell, (role, given) in zip(cells, runs.items(), strict=True):
             photos = None if kind == "probability" else given.counts[square]
             with cell:
-                st.markdown(f"**{shared.MARK[role]} {shared.role_name(role)}: {given.evaluation.run}**")
+                st.markdown(f"**{shared.MARK[role]} {shared.role_name(role)} · {given.evaluation.run}**")
                 colour = shared.ROLE[role]
                 heatmap = figures.confusion_heatmap(drawn[role], photos, names, colour=colour, **common)
                 show(heatmap, role)

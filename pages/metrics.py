@@ -21,7 +21,7 @@ result = shared.compared(dataset, shared.baseline(), shared.new())
 def card(role: str, given: shared.Answers) -> None:
     """A run's main numbers."""
     numbers = given.evaluation.info["metrics"]["test"]
-    name = f"{shared.MARK[role]} {shared.role_name(role)}: {given.evaluation.run}"
+    name = f"{shared.MARK[role]} {shared.role_name(role)} · {given.evaluation.run}"
     st.metric(name, percent(numbers["top1_accuracy"]))
     st.markdown(_("top-1 accuracy"))
     st.caption(shared.interval(*metrics.wilson_interval(given.counts.trace(), result.photos)))

@@ -79,7 +79,7 @@ def ranking_takeaway(order: np.ndarray) -> str:
 
 def show_run(role: str, given: shared.Answers, breed: int) -> None:
     """What a run makes of one breed: how sure, how often right, and to whom the rest of the probability goes."""
-    st.markdown(f"**{shared.MARK[role]} {shared.role_name(role)}: {given.evaluation.run}**")
+    st.markdown(f"**{shared.MARK[role]} {shared.role_name(role)} · {given.evaluation.run}**")
     st.markdown(
         _("{right} of {n} photos named correctly: {recall} ({interval})").format(
             right=given.counts[breed, breed],

@@ -326,7 +326,7 @@ def test_a_pair_is_chosen_by_keyboard_and_swapped(store):
     app.selectbox(key="true").select("pug").run()
     app.selectbox(key="predicted").select("beagle").run()
     assert "**pug taken for beagle**" in words(app)
-    next(button for button in app.button if button.label == "Swap").click().run()
+    next(button for button in app.button if button.label == "⇄").click().run()
     assert "**beagle taken for pug**" in words(app)
 
 

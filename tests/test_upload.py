@@ -262,7 +262,7 @@ def test_without_the_photo_folder_a_photo_can_still_be_uploaded(store, monkeypat
         path.unlink()
     app = open_page("attention")
     assert not app.exception
-    assert "python -m dogpoc download stanford-dogs" in app.info[0].value
+    assert "DOGPOC_DATA=FOLDER python start.py" in app.info[0].value
     app = upload(app, photo_bytes())
     assert not app.exception
     assert "not why it decides" in texts(app)

@@ -165,11 +165,11 @@ def photos_found(photos: pd.DataFrame) -> bool:
     """Whether any of these photos lies on this machine; where none does, one line on the page says how to get them."""
     if photo_files.photo_paths(photos["sha256"], photos["bytes"]):
         return True
+    official = dataset() == "stanford-dogs"  # others have no official site: their owner knows the folder
     st.info(
-        _(
-            "The photos are not on this machine, so their names stand for them. To see them, set DOGPOC_DATA to the "
-            "folder that holds them, or run: `{command}`"
-        ).format(command="python -m dogpoc download stanford-dogs"),
+        _("The photos are not on this machine, so their names stand for them. To see them, run: `{command}`").format(
+            command="python -m dogpoc download stanford-dogs" if official else "DOGPOC_DATA=FOLDER python start.py"
+        ),
     )
     return False
 
