@@ -324,8 +324,8 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
     Resumes where a killed evaluation stopped. Returns run.json. Errors: ArtifactError, ModelError, DatasetError.
     """
     trained = find_trained(run, dataset_name)
-    table = artifacts.read_photos(dataset_name)
-    photos = artifacts.scored_photos(table, trained["breeds"])
+    digest = artifacts.read_dataset(dataset_name)["digest"]
+    photos = artifacts.scored_photos(artifacts.read_photos(dataset_name), trained["breeds"])
     if not len(photos):
         raise ModelError(
             _("dataset '{dataset}' has no validation or test photo of a breed that run '{run}' knows").format(
@@ -335,7 +335,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
     paths = dataset.require_photos(photos)
     classifier = load_classifier(trained["dataset"], trained["run"])
     name = trained["run"]
-    partial = _PartialLogits(dataset_name, name, trained, artifacts.photos_digest(table), len(photos))
+    partial = _PartialLogits(dataset_name, name, trained, digest, len(photos))
     start = time.perf_counter()
     for logits, _features in stream(classifier, paths[partial.done :], progress=progress):
         partial.append(logits, time.perf_counter() - start)
@@ -348,7 +348,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
         "dataset": dataset_name,
         "files": {key: value for key, value in trained["files"].items() if own and key != "logits.npy"},
         "scored_breeds": [breed for breed in trained["breeds"] if breed in shown],
-        "photos_digest": artifacts.photos_digest(table),
+        "photos_digest": digest,
         "commands": {**trained["commands"], "evaluate": command},
         "evaluation_seconds": round(seconds, 3),
         "photos_per_second": round(len(photos) / seconds, 1),

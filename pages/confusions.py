@@ -172,15 +172,9 @@ KINDS = {"rates": _("Share of photos"), "counts": _("Photos"), "probability": _(
 VIEWS = {"both": _("Side by side"), "difference": _("Difference")}
 ORDERS = {"similarity": _("Look-alikes together"), "name": _("Name")}
 with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-    kind = st.segmented_control(
-        _("Show"), list(KINDS), default="rates", required=True, format_func=KINDS.get, key="kind"
-    )
-    view = st.segmented_control(
-        _("Runs"), list(VIEWS), default="both", required=True, format_func=VIEWS.get, key="view"
-    )
-    order = st.segmented_control(
-        _("Order"), list(ORDERS), default="similarity", required=True, format_func=ORDERS.get, key="order"
-    )
+    kind = one_of("kind", _("Show"), KINDS)
+    view = one_of("view", _("Runs"), VIEWS)
+    order = one_of("order", _("Order"), ORDERS)
     everything = len(breeds) <= FIRST or st.toggle(_("All {n} breeds").format(n=len(breeds)), key="everything")
 
 shown = breeds_shown(everything, order).tolist()
