@@ -6,6 +6,8 @@
     artifacts/<dataset>/<run>/logits.npy          (n, C) float32, opened by memory mapping
     artifacts/<dataset>/<run>/history.csv         training, epoch by epoch     (only in the dataset it was trained on)
     artifacts/<dataset>/<run>/weights.safetensors what training changed, fp16  (only in the dataset it was trained on)
+    artifacts/<dataset>/<run>/features.npy        (N, d) fp16 principal components of all photos' features; optional,
+                                                  with map.npy, (N, 2) t-SNE, and projection.safetensors (mean, basis)
 
 Files are never trusted: run.json and photos.json carry a digest of their own content, everything else is known by its
 SHA-256 in them. Every write leaves the old artifact or the new one: new files are staged beside the old ones under
@@ -19,8 +21,8 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +30,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from dogpoc import DogpocError, metrics
 from dogpoc.translation import _
@@ -36,6 +40,7 @@ FORMAT = 1  # of run.json; raised when an old reader would misread a new file
 PHOTO_COLUMNS = ("id", "breed", "split", "group", "sha256", "width", "height", "bytes")
 SPLITS = ("train", "validation", "test")
 SCORED_SPLITS = ("validation", "test")
+EMBEDDING_FILES = ("features.npy", "map.npy", "projection.safetensors")
 BASELINE, NEW = "mobilenetv2-frozen", "vit-tiny-finetuned"  # the default roles
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -247,6 +252,18 @@ def _read_photos(path: Path, _sha256: str) -> pd.DataFrame:
     return pq.read_table(path).to_pandas()[list(PHOTO_COLUMNS)]
 
 
+def read_examples(dataset: str) -> pd.DataFrame | None:
+    """Photos picked by hand to show what makes the dataset hard: columns id, reason; None where there are none."""
+    path = root() / check_name(dataset) / "examples.csv"
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_csv(path, dtype=str)[["id", "reason"]].dropna()
+    except (ValueError, KeyError, OSError):
+        message = _("{path} is not a table with columns id and reason; restore it")
+        raise ArtifactError(message.format(path=path)) from None
+
+
 def scored_photos(table: pd.DataFrame, breeds: list[str]) -> pd.DataFrame:
     """The photos that a run which knows `breeds` is scored on, in the order of logits.npy: the validation photos,
     then the test photos, each in table order, so that either part is a slice of the mapped file."""
@@ -296,7 +313,8 @@ def run_file(info: Mapping, name: str) -> Path:
             )
         )
     folder = run_folder(info["dataset"], info["run"])
-    return _checked_file(folder, info, name, _evaluate(info["dataset"], info["run"]))
+    evaluate = _evaluate(info["dataset"], info["run"])
+    return _checked_file(folder, info, name, embed_command(info) if name in EMBEDDING_FILES else evaluate)
 
 
 def missing_backbone(info: Mapping) -> str | None:
@@ -376,6 +394,84 @@ def _read_logits(path: Path, _sha256: str, expected: tuple[int, int]) -> np.ndar
     return logits
 
 
+# -- features -----------------------------------------------------------------------------------------------------
+
+
+def read_features(info: Mapping) -> np.ndarray | None:
+    """(N, d) float16 principal components of a run's features, a row for each photo of the photo table, memory-mapped.
+
+    None where `python -m dogpoc embed` has not been run for this run and photo table. Raises ArtifactError.
+    """
+    return _read_embedding(info, "features.npy", info["embedding"]["dimensions"]) if has_embedding(info) else None
+
+
+def read_map(info: Mapping) -> np.ndarray | None:
+    """(N, 2) float16 t-SNE of a run's features, rows and errors as read_features."""
+    return _read_embedding(info, "map.npy", 2) if has_embedding(info) else None
+
+
+def read_projection(info: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
+    """What brings a new photo's features among those of read_features, by embedding.project: mean (D,) and basis
+    (D, d), float32; None and errors as read_features."""
+    if not has_embedding(info):
+        return None
+    path = run_file(info, "projection.safetensors")
+    try:
+        parts = load_file(path)
+        mean, basis = parts["mean"], parts["basis"]
+    except (SafetensorError, KeyError) as error:
+        message = _("{path} is not a projection ({reason}). Run: {command}")
+        raise ArtifactError(message.format(path=path, reason=error, command=embed_command(info))) from None
+    _check_half(path, basis, (mean.size, info["embedding"]["dimensions"]), embed_command(info))
+    _check_half(path, mean, basis.shape[:1], embed_command(info))
+    return mean.astype(np.float32), basis.astype(np.float32)
+
+
+EMBEDDING_READERS = (read_features, read_map, read_projection)
+
+
+def has_embedding(info: Mapping) -> bool:
+    """Whether the features of a run are stored, and for the photo table that is."""
+    made = info.get("embedding")
+    return made is not None and made["photos_digest"] == read_dataset(info["dataset"])["digest"]
+
+
+def embed_command(info: Mapping) -> str:
+    """The command that makes the features of a run, for those who miss them."""
+    return f"python -m dogpoc embed {info['run']} --data {info['dataset']}"
+
+
+def table_rows(evaluation: Evaluation) -> np.ndarray:
+    """(n,) places of an evaluation's photos in the photo table: their rows in read_features and read_map."""
+    return pd.Index(read_photos(evaluation.dataset)["id"]).get_indexer(evaluation.photos["id"])
+
+
+def _read_embedding(info: Mapping, name: str, columns: int) -> np.ndarray:
+    expected = (len(read_photos(info["dataset"])), columns)
+    return _read_half(run_file(info, name), info["files"][name], expected, embed_command(info))
+
+
+@lru_cache(maxsize=64)
+def _read_half(path: Path, _sha256: str, expected: tuple[int, ...], command: str) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        raise ArtifactError(
+            _("{path} is not a NumPy array. Run: {command}").format(path=path, command=command)
+        ) from None
+    _check_half(path, array, expected, command)
+    return array
+
+
+def _check_half(path: Path, array: np.ndarray, expected: tuple[int, ...], command: str) -> None:
+    """Raise ArtifactError unless `array` is float16 of the expected shape, and finite."""
+    if array.shape != expected or array.dtype != np.float16 or not np.isfinite(array).all():
+        message = _("{path} holds {shape} {dtype}; expected {expected} float16, all finite. Run: {command}")
+        raise ArtifactError(
+            message.format(path=path, shape=array.shape, dtype=array.dtype, expected=expected, command=command)
+        )
+
+
 def read_evaluation(dataset: str, run: str, split: str = "test") -> Evaluation:
     """What `run` answered for the photos of `split` ("validation" or "test") in `dataset`, on the shared breeds."""
     info = read_run(dataset, run)
@@ -404,19 +500,60 @@ def select_rows(info: Mapping, photos: pd.DataFrame, logits: np.ndarray, rows: n
     return Evaluation(info["dataset"], info["run"], split, dict(info), part, breeds, chosen, true)
 
 
+def leave_out(evaluation: Evaluation, ids: Collection[str]) -> Evaluation:
+    """An evaluation without some of its photos; the numbers in its info["metrics"] are those of the other photos.
+
+    Raises ArtifactError where none would be left.
+    """
+    kept = ~evaluation.photos["id"].isin(list(ids)).to_numpy()
+    if not kept.any():
+        message = _("no {split} photo of '{dataset}' is left: the reviewed list calls all of them wrongly labelled")
+        raise ArtifactError(message.format(split=evaluation.split, dataset=evaluation.dataset))
+    logits, true = evaluation.logits[kept], evaluation.true[kept]
+    numbers = {**evaluation.info["metrics"], evaluation.split: metrics.summary(logits, true)}
+    photos = evaluation.photos[kept].reset_index(drop=True)
+    return replace(evaluation, info={**evaluation.info, "metrics": numbers}, photos=photos, logits=logits, true=true)
+
+
 def measure(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> dict[str, dict[str, float]]:
-    """The numbers of run.json's "metrics", by split, from the logits."""
+    """The numbers of run.json's "metrics", by split, from the logits: see measure_part."""
     numbers = {}
     for split in SCORED_SPLITS:
         rows = np.flatnonzero(photos["split"] == split)
         if not len(rows):
             continue
         part = select_rows(info, photos, logits, rows, split)
-        numbers[split] = metrics.summary(part.logits, part.true)
+        numbers[split] = measure_part(part)
         if list(info["scored_breeds"]) != list(info["breeds"]):
             true = pd.Index(info["breeds"]).get_indexer(part.photos["breed"])
             numbers[split]["top1_accuracy_all_breeds"] = float((logits[rows].argmax(axis=1) == true).mean())
     return numbers
+
+
+def measure_part(part: Evaluation) -> dict[str, float]:
+    """metrics.summary, the ends of its 95 % intervals as "<name>_low" and "<name>_high", and "scaled_<name>" at the
+    run's temperature, if it has one."""
+    intervals = metrics.summary_intervals(part.logits, part.true)
+    numbers = {
+        **metrics.summary(part.logits, part.true),
+        **{f"{name}_low": low for name, (low, _high) in intervals.items()},
+        **{f"{name}_high": high for name, (_low, high) in intervals.items()},
+    }
+    if part.info.get("temperature"):
+        numbers |= metrics.scaled_summary(part.logits, part.true, part.info["temperature"])
+    return numbers
+
+
+def temperature(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> float | None:
+    """The temperature of a run, fitted on the validation photos of the dataset that it was trained on; None where
+    none can be: see metrics.fit_temperature. On other datasets it is the one from there."""
+    if info["dataset"] != info["trained_on"]:
+        return read_run(info["trained_on"], info["run"]).get("temperature")
+    part = select_rows(info, photos, logits, np.flatnonzero(photos["split"] == "validation"), "validation")
+    try:
+        return metrics.fit_temperature(part.logits, part.true)
+    except metrics.MetricError:
+        return None
 
 
 def read_history(info: Mapping) -> pd.DataFrame | None:
@@ -443,10 +580,13 @@ def _difference(dataset: str, name: str) -> str | None:
         info = read_run(dataset, name)
         for file in info["files"]:
             run_file(info, file)
+        for read in EMBEDDING_READERS:
+            read(info)
         if "logits.npy" not in info["files"]:
             return None
         read_evaluation(dataset, name)
         photos = scored_photos(read_photos(dataset), info["breeds"])
+        fitted = temperature(info, photos, read_logits(info))
         computed = measure(info, photos, read_logits(info))
     except ArtifactError as error:
         return str(error)
@@ -454,10 +594,15 @@ def _difference(dataset: str, name: str) -> str | None:
         return _("{path}: metrics cover {stored}; the logits give {computed}").format(
             path=run_folder(dataset, name) / "run.json", stored=list(info["metrics"]), computed=list(computed)
         )
+    if not math.isclose(info.get("temperature") or 0, fitted or 0, rel_tol=1e-4):  # found by a search
+        return _("{path}: temperature is {stored}; the validation logits give {value}").format(
+            path=run_folder(dataset, name) / "run.json", stored=info.get("temperature"), value=fitted
+        )
     for split, numbers in info["metrics"].items():
         for key, stored in numbers.items():
             value = computed[split].get(key, math.nan)
-            if not math.isclose(stored, value, rel_tol=1e-9, abs_tol=1e-12):
+            resampled = key.endswith(("_low", "_high"))  # sums of float32: the last digits differ between processors
+            if not math.isclose(stored, value, rel_tol=1e-9, abs_tol=1e-6 if resampled else 1e-12):
                 return _("{path}: {split} {key} is {stored}; the logits give {value}").format(
                     path=run_folder(dataset, name) / "run.json", split=split, key=key, stored=stored, value=value
                 )

@@ -1,5 +1,6 @@
 """The one way from photos to logits: what evaluation stores, the upload page shows and an explanation explains."""
 
+import io
 import json
 import os
 import platform
@@ -18,17 +19,20 @@ import safetensors
 import timm
 import torch
 from PIL import Image
+from safetensors.numpy import save
 from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from dogpoc import DogpocError, artifacts, dataset
+from dogpoc import DogpocError, artifacts, dataset, embedding
 from dogpoc.methods import Backbone, Preprocessing
 from dogpoc.photo import read_photo
 from dogpoc.translation import _
 
 BATCH_SIZE = 32
 BATCHES_AHEAD = 3  # decoded while the model works
+EMBEDDING_SEED = 0  # of t-SNE
+IMAGENET_CLASSES = 1000
 AGREEMENT_PHOTOS = 256  # on which a runtime is compared with eager float32
 
 
@@ -128,21 +132,53 @@ def choose_backbone(backbones: Sequence[Backbone]) -> Backbone:
     return (at_hand or on_hub)[0]
 
 
-def load_backbone(network: nn.Module, backbone: Backbone) -> dict[str, str] | None:
-    """Fill `network`, all but its head, with pretrained weights; returns {"file", "sha256"}, or None from the hub."""
+def load_backbone(network: nn.Module, backbone: Backbone, breeds: Sequence[str] = ()) -> dict[str, str] | None:
+    """Fill `network`, all but its head, with pretrained weights; returns {"file", "sha256"}, or None from the hub.
+
+    breeds: if given, what the head's outputs stand for: they start as the backbone's own ImageNet-1k classifier has
+    them. ModelError where it has none, or does not know one of them.
+    """
     path = artifacts.find_weights(f"{backbone.weights}.safetensors") if backbone.weights else None
     if path:
-        _load(network, _read_weights(path), without=_head_name(network))
-        return {"file": path.name, "sha256": artifacts.sha256_of(path)}
-    if backbone.library == "transformers":
+        state = _read_weights(path)
+    elif backbone.library == "transformers":
         from transformers import AutoModel
 
-        pretrained = _from_hub(lambda: AutoModel.from_pretrained(backbone.hub, use_safetensors=True))
-        network.model.base_model.load_state_dict(pretrained.state_dict(), strict=False)
+        pretrained = _from_hub(lambda: AutoModel.from_pretrained(backbone.hub, use_safetensors=True)).state_dict()
+        kept = network.model.base_model.state_dict()  # has no pooling layer
+        prefix = f"model.{network.model.base_model_prefix}."
+        state = {f"{prefix}{key}": value for key, value in pretrained.items() if key in kept}
     else:
-        source = _from_hub(lambda: timm.create_model(backbone.hub, pretrained=True))
-        _load(network, source.state_dict(), without=_head_name(network))
-    return None
+        state = _from_hub(lambda: timm.create_model(backbone.hub, pretrained=True)).state_dict()
+    head = _head_name(network)
+    if breeds:
+        rows = imagenet_rows(breeds)
+        own = {key.removeprefix(head): value for key, value in state.items() if key.startswith(head)}
+        if any(len(value) != IMAGENET_CLASSES for value in own.values()) or not own:
+            raise ModelError(_("{model} has no ImageNet-1k classifier to start from").format(model=backbone.model))
+        _load(network.get_classifier(), {key: value[rows] for key, value in own.items()})
+    _load(network, state, without=head)
+    return {"file": path.name, "sha256": artifacts.sha256_of(path)} if path else None
+
+
+def imagenet_rows(breeds: Sequence[str]) -> list[int]:
+    """Index among ImageNet-1k's classes of each breed, by name. ModelError naming the first that is none of them."""
+    from timm.data import ImageNetInfo
+
+    def plain(name: str) -> str:
+        return name.replace("_", " ").replace("-", " ").strip()
+
+    rows: dict[str, set[int]] = {}
+    for row, names in enumerate(ImageNetInfo("imagenet-1k").label_descriptions()):
+        for name in names.split(","):
+            for written in {plain(name), plain(name).casefold()}:
+                rows.setdefault(written, set()).add(row)
+    # as written first: a Cardigan is a dog, a cardigan is not
+    found = [rows.get(plain(breed)) or rows.get(plain(breed).casefold(), set()) for breed in breeds]
+    for breed, these in zip(breeds, found, strict=True):
+        if len(these) != 1:
+            raise ModelError(_("'{breed}' is not one of ImageNet-1k's classes").format(breed=breed))
+    return [next(iter(these)) for these in found]
 
 
 def _from_hub(load: Callable):
@@ -221,15 +257,17 @@ def load_classifier(dataset_name: str, run: str, *, runtime: str | None = None) 
         )
     backbone = Backbone(**{**info["method"]["backbone"], "preprocessing": _preprocessing(info)})
     network = build(backbone, len(info["breeds"]))
-    if info["method"]["trained"] == "head":
-        used = load_backbone(network, backbone)
+    if info["method"]["trained"] != "everything":
+        untrained = info["method"]["trained"] == "nothing"
+        used = load_backbone(network, backbone, info["breeds"] if untrained else ())
         if used != info["backbone"]:
             raise ModelError(
                 _("{file} is not the backbone that run '{run}' was trained on: its SHA-256 differs").format(
                     file=(used or {}).get("file"), run=run
                 )
             )
-        _load(network.get_classifier(), _read_weights(artifacts.run_file(info, "weights.safetensors")))
+        if not untrained:
+            _load(network.get_classifier(), _read_weights(artifacts.run_file(info, "weights.safetensors")))
     else:
         _load(network, _read_weights(artifacts.run_file(info, "weights.safetensors")))
     return compile_classifier(network, backbone.preprocessing, breeds=info["breeds"], info=info, runtime=runtime)
@@ -344,7 +382,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
     shown = set(photos["breed"])
     own = trained["dataset"] == dataset_name
     info = {
-        **trained,
+        **{key: value for key, value in trained.items() if own or key != "embedding"},
         "dataset": dataset_name,
         "files": {key: value for key, value in trained["files"].items() if own and key != "logits.npy"},
         "scored_breeds": [breed for breed in trained["breeds"] if breed in shown],
@@ -357,7 +395,9 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
         "runtime": classifier.runtime,
         "eager_agreement": _eager_agreement(trained, paths, partial.path),
     }
-    info["metrics"] = artifacts.measure(info, photos, np.load(partial.path, mmap_mode="r"))
+    stored = np.load(partial.path, mmap_mode="r")
+    info["temperature"] = artifacts.temperature(info, photos, stored)
+    info["metrics"] = artifacts.measure(info, photos, stored)
     return artifacts.write_run(info, {"logits.npy": partial.path})
 
 
@@ -389,7 +429,7 @@ class _PartialLogits:
         folder = artifacts.run_folder(dataset_name, run)
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.note = folder / ".partial-logits.npy", folder / ".partial-logits.json"
-        self.key = {"weights": trained["files"]["weights.safetensors"], "photos": photos_digest, "n": n}
+        self.key = {"weights": trained["files"].get("weights.safetensors"), "photos": photos_digest, "n": n}
         self.done, self.seconds, self.batches = 0, 0.0, 0
         shape = (n, len(trained["breeds"]))
         try:
@@ -441,6 +481,62 @@ def _eager_agreement(trained: dict, paths: Sequence[Path], stored: Path) -> dict
     }
 
 
+# -- features -----------------------------------------------------------------------------------------------------
+
+
+def embed(run: str, dataset_name: str, *, command: str, progress: bool = False) -> dict:
+    """Store the features of `run` for every photo of `dataset_name`, whatever its split and breed: their principal
+    components, a t-SNE map, and the projection that brings new photos among them. See artifacts.read_features.
+
+    Returns run.json, at once where the features of these weights and photos are stored already.
+    Errors: ArtifactError (no such run, or not evaluated on this dataset), ModelError, DatasetError, PhotoError.
+    """
+    info = artifacts.read_run(dataset_name, run)
+    home = artifacts.read_run(info["trained_on"], run)
+    photos = artifacts.read_photos(dataset_name)
+    key = {
+        "photos_digest": artifacts.read_dataset(dataset_name)["digest"],
+        "weights": home["files"]["weights.safetensors"],
+        "seed": EMBEDDING_SEED,
+    }
+    if key.items() <= info.get("embedding", {}).items() and _is_embedded(info):
+        return info
+    paths = dataset.require_photos(photos)
+    classifier = load_classifier(dataset_name, run)
+    features = np.concatenate([batch for _logits, batch in stream(classifier, paths, progress=progress)])
+    components, mean, basis = (np.ascontiguousarray(part, np.float16) for part in embedding.reduce(features))
+    files = {
+        "features.npy": _npy(components),
+        "map.npy": _npy(embedding.project_tsne(components, EMBEDDING_SEED).astype(np.float16)),
+        "projection.safetensors": save({"mean": mean, "basis": basis}),
+    }
+    kept, whole = (float(np.var(part, axis=0, dtype=np.float64).sum()) for part in (components, features))
+    made = {
+        **key,
+        "command": command,
+        "dimensions": components.shape[1],
+        "kept_variance": round(min(kept / whole, 1), 4) if whole else 1,
+        "runtime": classifier.runtime,
+    }
+    return artifacts.write_run({**info, "embedding": made}, files)
+
+
+def _is_embedded(info: dict) -> bool:
+    try:
+        return all(read(info) is not None for read in artifacts.EMBEDDING_READERS)
+    except artifacts.ArtifactError:
+        return False  # damaged: made again
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+# -- this machine -----------------------------------------------------------------------------------------------
+
+
 def use_threads(n: int) -> None:
     """Let eager torch compute on `n` threads in this process; other runtimes have their own."""
     torch.set_num_threads(n)
@@ -451,7 +547,8 @@ def hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
-    return f"{processor}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{processor}, {threads} {'thread' if threads == 1 else 'threads'}"
 
 
 def versions() -> dict[str, str]:

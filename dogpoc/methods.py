@@ -56,6 +56,8 @@ class Recipe:
     rate from each layer to the one below it.   smoothing: of the labels.   augmentation: "none" or "crop-flip-colour".
     drop_path: share of residual branches left out in training (Huang et al. 2016).
     averaging: decay per step of the exponential moving average of the weights that is validated and kept; 0 for none.
+    interpolated: whether the weights kept lie between those before and after this phase, where the validation loss is
+    least (Wortsman et al. 2022, WiSE-FT).
     patience: epochs without a better validation loss after which training stops.
     """
 
@@ -70,6 +72,7 @@ class Recipe:
     augmentation: str = "none"
     drop_path: float = 0.0
     averaging: float = 0.0
+    interpolated: bool = False
     patience: int = 5
 
 
@@ -77,8 +80,10 @@ class Recipe:
 class Method:
     """A system as described; a run is one trained and evaluated instance of it.
 
-    backbones: the first one at hand is used, files before the hub.   trained: "head" or "everything".
-    probe: recipe of the linear head on frozen features.   finetune: recipe for all weights after that, or None.
+    backbones: the first one at hand is used, files before the hub.   trained: "nothing", "head" or "everything".
+    probe: recipe of the linear head on frozen features.   finetune: recipe for all weights after that.
+    head: what the head is before training: "new" (zeros), or "imagenet" (what the backbone's own ImageNet-1k classifier
+    has for these breeds).
     """
 
     name: str
@@ -86,8 +91,9 @@ class Method:
     source: str
     backbones: tuple[Backbone, ...]
     trained: str
-    probe: Recipe
+    probe: Recipe | None = None
     finetune: Recipe | None = None
+    head: str = "new"
     seed: int = 0
 
 
@@ -123,17 +129,19 @@ VIT_BASE_IN21K = (
 
 # A linear head on frozen features, as in the studies that this project continues: 5 epochs, batches of 32.
 PROBE = Recipe(epochs=5, learning_rate=3e-3, weight_decay=1e-2)
-# Long enough to converge before all weights move: Kumar et al. 2022 (a random head distorts pretrained features).
-LONG_PROBE = Recipe(epochs=20, learning_rate=1e-3, weight_decay=1e-2)
+# The head settles before all weights move: a random one would distort the features (Kumar et al. 2022). It starts from
+# the ImageNet classifier's: on validation photos 95.3 % instead of 94.5 % for ViT-Ti.
+SETTLING = Recipe(epochs=10, learning_rate=3e-4, weight_decay=1e-2)
 FINETUNE = Recipe(
-    epochs=10,
-    learning_rate=2e-4,
+    epochs=6,
+    learning_rate=1e-4,
     weight_decay=0.05,
     warmup=0.1,
     layer_decay=0.75,
     augmentation="crop-flip-colour",
     drop_path=0.1,
     averaging=0.998,
+    interpolated=True,
 )
 
 METHODS = {
@@ -149,21 +157,39 @@ METHODS = {
         ),
         Method(
             "mobilenetv2-finetuned",
-            N_("MobileNetV2; a linear head first, then everything"),
+            N_("MobileNetV2; from its ImageNet classifier, the head first, then everything"),
             "Sandler et al. 2018; Kumar et al. 2022",
             MOBILENETV2,
             "everything",
-            LONG_PROBE,
+            SETTLING,
             FINETUNE,
+            head="imagenet",
         ),
         Method(
             "vit-tiny-finetuned",
-            N_("Vision Transformer Ti/16; a linear head first, then everything"),
+            N_("Vision Transformer Ti/16; from its ImageNet classifier, the head first, then everything"),
             "Dosovitskiy et al. 2021; Steiner et al. 2022; Kumar et al. 2022",
             VIT_TINY,
             "everything",
-            LONG_PROBE,
+            SETTLING,
             FINETUNE,
+            head="imagenet",
+        ),
+        Method(
+            "mobilenetv2-imagenet",
+            N_("MobileNetV2 as it comes: its ImageNet classifier, held to these breeds; nothing is trained"),
+            "Sandler et al. 2018",
+            MOBILENETV2,
+            "nothing",
+            head="imagenet",
+        ),
+        Method(
+            "vit-tiny-imagenet",
+            N_("ViT-Ti/16 as it comes: its ImageNet classifier, held to these breeds; nothing is trained"),
+            "Dosovitskiy et al. 2021; Steiner et al. 2022",
+            VIT_TINY,
+            "nothing",
+            head="imagenet",
         ),
         Method(
             "vit-base-in21k",

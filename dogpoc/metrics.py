@@ -5,10 +5,11 @@ true and columns = predicted; shares are 0..1. A breed may have no photo: what i
 that average over photos need at least one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import special, stats
 from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array, vstack
@@ -119,7 +120,7 @@ def rates(counts: np.ndarray) -> np.ndarray:
 def mean_probs(probs: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Mean probability of breed j over photos of breed i, (C, C): the soft confusion matrix; nan rows as in `rates`."""
     n = probs.shape[1]
-    return _ratio(_indicators(true, n) @ np.asarray(probs, np.float64), np.bincount(true, minlength=n)[:, None])
+    return _ratio(indicators(true, n) @ np.asarray(probs, np.float64), np.bincount(true, minlength=n)[:, None])
 
 
 def recall(counts: np.ndarray) -> np.ndarray:
@@ -159,6 +160,145 @@ def top_confusers(counts: np.ndarray, breed: int, *, k: int = 3) -> list[tuple[i
     """
     order = np.argsort(-counts[breed], kind="stable")
     return [(int(j), int(counts[breed, j])) for j in order if j != breed and counts[breed, j] > 0][:k]
+
+
+# -- cells and pairs ----------------------------------------------------------------------------------------------
+
+CELLS = ("rates", "answers", "counts", "probability")  # what a cell may say; see error_cells
+MEASURES = ("probability", "recall", "f1")  # by which breeds are ranked
+
+
+@dataclass(frozen=True, eq=False)
+class Confusions:
+    """What logits say of photos, without a copy of them.
+
+    predicted: (n,).   log_sums: (n,) float32, so that logits - log_sums are log probabilities.   counts: (C, C).
+    mean_probs: (C, C), nan rows as in `rates`.
+    """
+
+    predicted: np.ndarray
+    log_sums: np.ndarray
+    counts: np.ndarray
+    mean_probs: np.ndarray
+
+
+def confusions(logits: np.ndarray, true: np.ndarray) -> Confusions:
+    """Predictions and both confusion matrices, a block of photos at a time: logits may be larger than the memory."""
+    n, classes = logits.shape
+    predicted, log_sums = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.float32)
+    sums = np.zeros((classes, classes))
+    for rows in blocks(n, classes):
+        part = np.asarray(logits[rows], dtype=np.float32)
+        predicted[rows] = part.argmax(axis=1)
+        top = np.take_along_axis(part, predicted[rows, None], axis=1)
+        powers = np.exp(part - top)
+        whole = powers.sum(axis=1, keepdims=True)
+        log_sums[rows] = (np.log(whole) + top)[:, 0]
+        sums += indicators(true[rows], classes).astype(np.float32) @ (powers / whole)
+    counts = confusion_counts(true, predicted, classes)
+    return Confusions(predicted, log_sums, counts, _ratio(sums, counts.sum(axis=1, keepdims=True)))
+
+
+def blocks(n: int, width: int) -> Iterator[slice]:
+    """Slices that together cover n rows of `width` numbers, some 4 million numbers each."""
+    step = max(1, (1 << 22) // max(1, width))
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def errors(matrix: np.ndarray) -> np.ndarray:
+    """A copy of a (C, C) matrix whose diagonal, the right answers, is 0."""
+    return np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+
+
+def collapsed(matrix: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Sums of a (C, C) matrix over units of breeds, (U, U).
+
+    unit: (C,) int in 0..U-1, the unit that each breed belongs to: its own, or a group with others.
+
+    >>> collapsed(np.array([[0, 2, 1], [3, 0, 0], [0, 4, 0]]), np.array([0, 0, 1])).tolist()
+    [[5, 1], [4, 0]]
+    """
+    member = indicators(unit, int(unit.max()) + 1).astype(matrix.dtype)
+    return (member @ matrix) @ member.T
+
+
+def error_cells(counts: np.ndarray, mean_probs: np.ndarray, kind: str, unit: np.ndarray | None = None) -> np.ndarray:
+    """Wrong answers by true and predicted unit of breeds, (U, U) float; right ones count as 0.
+
+    kind: one of CELLS: "rates", the share of the true unit's photos; "answers", the share of the answers that name the
+    predicted unit; "counts", photos; "probability", mean probability over the true unit's photos.
+    unit: (C,), see `collapsed`; every breed for itself if None. The diagonal of a group holds its errors inside.
+    nan where a share is of nothing.
+    """
+    unit = np.arange(len(counts)) if unit is None else unit
+    support = np.bincount(unit, weights=counts.sum(axis=1))[:, None]
+    if kind == "probability":
+        return _ratio(collapsed(errors(np.nan_to_num(mean_probs) * counts.sum(axis=1, keepdims=True)), unit), support)
+    wrong = collapsed(errors(counts), unit)
+    if kind == "answers":
+        return _ratio(wrong, np.bincount(unit, weights=counts.sum(axis=0))[None, :])
+    return _ratio(wrong, support if kind == "rates" else np.ones((1, 1)))
+
+
+def ranked_pairs(breeds: Sequence[str], counts: np.ndarray, against: np.ndarray | None = None) -> pd.DataFrame:
+    """The confusions of a run, most photos first, then the largest share: one row per true and predicted breed.
+
+    counts: (C, C).   against: (C, C) counts of another run on the same photos.
+    Columns: true_breed, predicted_breed, photos, support, share (of the true breed's photos), share_low and share_high
+    (95 %, Wilson); with `against` also shared (the other run makes the mistake too) and the other run's numbers,
+    against_photos, against_share, against_share_low, against_share_high.
+    """
+    rows, columns = np.nonzero(errors(counts))
+    support, photos = counts.sum(axis=1)[rows], counts[rows, columns]
+    names = np.asarray(breeds, dtype=object)
+    table = {"true_breed": names[rows], "predicted_breed": names[columns], "photos": photos, "support": support}
+    table |= _shares("", photos, support)
+    if against is not None:
+        others = against[rows, columns]
+        table |= {"shared": others > 0, "against_photos": others, **_shares("against_", others, support)}
+    ranking = ["photos", "share", "true_breed", "predicted_breed"]
+    return pd.DataFrame(table).sort_values(ranking, ascending=[False, False, True, True], ignore_index=True)
+
+
+def _shares(prefix: str, photos: np.ndarray, support: np.ndarray) -> dict[str, np.ndarray]:
+    low, high = wilson_interval(photos, support)
+    return {f"{prefix}share": _ratio(photos, support), f"{prefix}share_low": low, f"{prefix}share_high": high}
+
+
+def worst_breeds(
+    breeds: Sequence[str], counts: np.ndarray, mean_probs: np.ndarray, *, measure: str = "probability", k: int = 2
+) -> pd.DataFrame:
+    """The breeds that have photos, worst first, one row each.
+
+    measure: one of MEASURES: mean probability of the true breed, the lower end of recall's interval, or F1.
+    Columns: breed, support, mean_probability, recall, recall_low and recall_high (95 %, Wilson), f1, and confusers: the
+    `k` other breeds that its photos give most probability to, a list of {"breed", "mean_probability", "photos"}.
+    """
+    support = counts.sum(axis=1)
+    low, high = wilson_interval(counts.diagonal(), support)
+    table = pd.DataFrame(
+        {
+            "breed": list(breeds),
+            "support": support,
+            "mean_probability": mean_probs.diagonal(),
+            "recall": recall(counts),
+            "recall_low": low,
+            "recall_high": high,
+            "f1": f1(counts),
+        }
+    )
+    column = {"probability": "mean_probability", "recall": "recall_low", "f1": "f1"}[measure]
+    table = table[support > 0].sort_values(column, kind="stable")
+    confusers = [_confusers(breeds, counts, mean_probs, i, k) for i in table.index]
+    return table.assign(confusers=confusers).reset_index(drop=True)
+
+
+def _confusers(breeds: Sequence[str], counts: np.ndarray, mean_probs: np.ndarray, breed: int, k: int) -> list[dict]:
+    order = [int(j) for j in np.argsort(-mean_probs[breed], kind="stable") if j != breed][:k]
+    return [
+        {"breed": breeds[j], "mean_probability": float(mean_probs[breed, j]), "photos": int(counts[breed, j])}
+        for j in order
+    ]
 
 
 # -- calibration --------------------------------------------------------------------------------------------------
@@ -242,6 +382,32 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
     return float(np.exp(best.x))
 
 
+GAP = 0.05  # between accuracy and mean confidence, from which it is called one
+
+
+def confidence_gap(logits: np.ndarray, true: np.ndarray) -> str | None:
+    """What is wrong with a run whose confidence is far from its accuracy; None where it is not.
+
+    "softmax twice": the logits are probabilities already, and the softmax of probabilities is nearly flat: right
+    answers get tiny probabilities.   "too modest", "too sure": mean confidence is more than GAP below, or above,
+    accuracy, by more than 95 % chance explains.
+
+    >>> confidence_gap(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+    'softmax twice'
+    """
+    if not len(true):
+        return None
+    logits = np.asarray(logits, dtype=np.float64)
+    if logits.shape[1] > 1 and logits.min() >= 0 and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
+        return "softmax twice"
+    probs = softmax(logits)
+    gaps = probs.max(axis=1) - (probs.argmax(axis=1) == true)
+    half = stats.norm.ppf(0.975) * gaps.std() / np.sqrt(len(gaps))
+    if abs(gaps.mean()) <= max(GAP, half):
+        return None
+    return "too sure" if gaps.mean() > 0 else "too modest"
+
+
 @dataclass(frozen=True)
 class RiskCoverage:
     """Accuracy if only photos of at least a given confidence are answered; three arrays, coverage rising to 1."""
@@ -264,6 +430,47 @@ def risk_coverage(probs: np.ndarray, true: np.ndarray) -> RiskCoverage:
     last = np.append(threshold[1:] < threshold[:-1], True)  # of its ties
     answered = np.flatnonzero(last) + 1
     return RiskCoverage(threshold[last], answered / len(true), np.cumsum(right[order])[last] / answered)
+
+
+def abstaining(probs: np.ndarray, true: np.ndarray, threshold: float) -> tuple[int, int]:
+    """(photos answered, of these right) when only answers of at least `threshold` confidence are given.
+
+    >>> abstaining(np.array([[0.9, 0.1], [0.6, 0.4], [0.4, 0.6]]), np.array([0, 0, 0]), 0.6)
+    (3, 2)
+    """
+    answered = probs.max(axis=1) >= threshold
+    return int(answered.sum()), int((probs.argmax(axis=1) == true)[answered].sum())
+
+
+# -- fewer breeds -------------------------------------------------------------------------------------------------
+
+SIZES = (2, 5, 13, 28, 47, 120)  # numbers of breeds to look at; 13 and 28 are those of the studies that came before
+
+
+def accuracy_by_breeds(
+    logits: np.ndarray, true: np.ndarray, sizes: Sequence[int], *, draws: int = 100, seed: int = 0
+) -> np.ndarray:
+    """Top-1 accuracy if only some breeds were to be told apart: (len(sizes), 3) of mean, 2.5 % and 97.5 % quantile.
+
+    For each size that many breeds are drawn, `draws` times, of those with photos; their photos are scored on their
+    columns of the same logits. The same seed and breeds draw the same subsets: runs compare.
+    """
+    rng, classes = np.random.default_rng(seed), np.shape(logits)[1]
+    shown = np.flatnonzero(np.bincount(true, minlength=classes))
+    rows = [np.flatnonzero(true == breed) for breed in range(classes)]
+
+    def accuracy(breeds: np.ndarray) -> float:
+        kept = np.concatenate([rows[breed] for breed in breeds])
+        place = np.zeros(classes, dtype=np.int64)
+        place[breeds] = np.arange(len(breeds))
+        return float((logits[np.ix_(kept, breeds)].argmax(axis=1) == place[true[kept]]).mean())
+
+    table = []
+    for size in sizes:
+        repeats = 1 if size == len(shown) else draws
+        found = [accuracy(np.sort(rng.permutation(shown)[:size])) for _draw in range(repeats)]
+        table.append([np.mean(found), *np.quantile(found, [0.025, 0.975])])
+    return np.array(table).reshape(-1, 3)
 
 
 # -- intervals ----------------------------------------------------------------------------------------------------
@@ -318,11 +525,11 @@ def mean_statistic(values: np.ndarray) -> Statistic:
 def macro_f1_statistic(true: np.ndarray, predicted: np.ndarray, n: int) -> Statistic:
     """Macro F1 over the breeds drawn, of `n` breeds. predicted: (m,), or (k, m) for k runs on the same m photos."""
     runs = np.atleast_2d(predicted)
-    right = [_indicators(np.where(run == true, true, n), n + 1)[:n] for run in runs]
-    indicators = vstack([_indicators(true, n), *(_indicators(run, n) for run in runs), *right]).astype(np.float32)
+    right = [indicators(np.where(run == true, true, n), n + 1)[:n] for run in runs]
+    members = vstack([indicators(true, n), *(indicators(run, n) for run in runs), *right]).astype(np.float32)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        sums = (indicators @ weights.T).reshape(-1, n, len(weights))  # (1 + 2k, n, b)
+        sums = (members @ weights.T).reshape(-1, n, len(weights))  # (1 + 2k, n, b)
         support, predictions, hits = sums[0], sums[1 : 1 + len(runs)], sums[1 + len(runs) :]
         scores = 2 * hits / np.maximum(support + predictions, 1)  # (k, n, b); 0 for a breed that was not drawn
         return (scores.sum(axis=1) / (support > 0).sum(axis=0)).reshape(*predicted.shape[:-1], -1)
@@ -330,7 +537,7 @@ def macro_f1_statistic(true: np.ndarray, predicted: np.ndarray, n: int) -> Stati
     return statistic
 
 
-def _indicators(labels: np.ndarray, n: int) -> csr_array:
+def indicators(labels: np.ndarray, n: int) -> csr_array:
     """(n, m) sparse: 1 where photo m has label n."""
     return csr_array((np.ones(len(labels)), (labels, np.arange(len(labels)))), shape=(n, len(labels)))
 
@@ -356,8 +563,19 @@ def summary(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
         "brier": brier(probs, true),
         "macro_f1": macro_f1(counts),
         "ece": ece(probs, true),
+        "classwise_ece": classwise_ece(probs, true),
+        "mean_confidence": float(probs.max(axis=1).mean()),
         "mean_true_probability": mean_true_probability(probs, true),
     }
+
+
+SCALED = ("log_loss", "brier", "ece", "classwise_ece", "mean_confidence", "mean_true_probability")
+
+
+def scaled_summary(logits: np.ndarray, true: np.ndarray, temperature: float) -> dict[str, float]:
+    """The numbers of `summary` that a temperature changes, of softmax(logits / temperature), as "scaled_<name>"."""
+    numbers = summary(np.asarray(logits, dtype=np.float64) / temperature, true)
+    return {f"scaled_{name}": numbers[name] for name in SCALED}
 
 
 def summary_intervals(

@@ -20,13 +20,14 @@ from torchvision.transforms import v2
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from dogpoc import artifacts, dataset, inference
+from dogpoc import artifacts, dataset, inference, metrics
 from dogpoc.inference import ModelError
 from dogpoc.methods import Method, Preprocessing, Recipe
 from dogpoc.photo import read_photo
 from dogpoc.translation import _
 
 HISTORY = ("epoch", "phase", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds")
+SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way from a phase's first weights to its last
 
 
 def train(
@@ -63,17 +64,26 @@ def train(
     backbone = inference.choose_backbone(method.backbones)
     drop_path = method.finetune.drop_path if method.finetune else 0.0
     network = inference.build(backbone, len(breeds), **({"drop_path_rate": drop_path} if drop_path else {}))
-    source = inference.load_backbone(network, backbone)
-    history = [_probe(network, backbone.preprocessing, method, paths, labels, checkpoints / "probe", progress)]
+    source = inference.load_backbone(network, backbone, breeds if method.head == "imagenet" else ())
+    history, share = [], None
+    if method.probe:
+        history.append(_probe(network, backbone.preprocessing, method, paths, labels, checkpoints / "probe", progress))
     if method.finetune:
+        before = {key: value.clone() for key, value in network.state_dict().items()}
         history.append(
             _finetune(network, backbone.preprocessing, method, paths, labels, checkpoints / "finetune", progress)
         )
+        if method.finetune.interpolated:
+            share = _interpolate(network, before, backbone.preprocessing, paths[1], labels[1])
     seconds = time.perf_counter() - start
 
-    head = network.get_classifier()
-    kept = head if method.trained == "head" else network
-    weights = save({key: value.half().contiguous() for key, value in kept.state_dict().items()})
+    kept = {"nothing": nn.Module(), "head": network.get_classifier(), "everything": network}[method.trained]
+    files = {}
+    if kept.state_dict():
+        files["weights.safetensors"] = save({k: value.half().contiguous() for k, value in kept.state_dict().items()})
+    if history:
+        epochs = pd.concat(history, ignore_index=True)
+        files["history.csv"] = epochs.to_csv(index=False, lineterminator="\n").encode()
     info = {
         "dataset": dataset_name,
         "run": name,
@@ -92,15 +102,15 @@ def train(
         "trained_parameters": sum(p.numel() for p in kept.parameters()),
         "train_photos": len(paths[0]),
         "train_seconds": round(seconds, 1),
+        "interpolated_share": share,
         "precision": _precision(),
         "hardware": {"train": inference.hardware()},
         "versions": {"train": inference.versions()},
-        "weights_bytes": len(weights),
+        "weights_bytes": len(files.get("weights.safetensors", b"")),
         "files": {},
     }
     if int(os.environ.get("RANK", "0")) == 0:  # several processes by accelerate launch: the first one writes
-        table = pd.concat(history, ignore_index=True).to_csv(index=False, lineterminator="\n").encode()
-        info = artifacts.write_run(info, {"history.csv": table, "weights.safetensors": weights})
+        info = artifacts.write_run(info, files)
         shutil.rmtree(checkpoints, ignore_errors=True)
     return info
 
@@ -141,8 +151,9 @@ def _probe(
     network.cpu()
     parts = [_Features(f, y) for f, y in zip(features, labels, strict=True)]
     head = network.get_classifier()
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    if method.head == "new":
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
     return _fit(head, "probe", method.probe, method.seed, parts, checkpoints, workers=0, progress=progress)
 
 
@@ -168,6 +179,36 @@ def _finetune(
     model = inference.PixelModel(network, preprocessing)
     workers = min(8, max(1, torch.get_num_threads() - 1))
     return _fit(model, "finetune", recipe, method.seed, parts, checkpoints, workers=workers, progress=progress)
+
+
+def _interpolate(
+    network: nn.Module,
+    before: dict[str, torch.Tensor],
+    preprocessing: Preprocessing,
+    paths: Sequence[Path],
+    labels: np.ndarray,
+) -> float:
+    """Move `network` back towards its weights `before` fine-tuning; returns the share of the way that is kept.
+
+    Of SHARES, the one with the least log loss on the validation photos (Wortsman et al. 2022).
+    """
+    after = {key: value.clone() for key, value in network.state_dict().items()}
+
+    def loss(share: float) -> float:
+        _blend(network, before, after, share)
+        classifier = inference.compile_classifier(network, preprocessing, breeds=())
+        logits = np.concatenate([logits for logits, _features in inference.stream(classifier, paths)])
+        network.cpu()
+        return float(metrics.losses(logits, labels).mean())
+
+    best = min(SHARES, key=loss)
+    _blend(network, before, after, best)
+    return best
+
+
+def _blend(network: nn.Module, before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], share: float) -> None:
+    moved = {key: torch.lerp(before[key], value, share) for key, value in after.items() if value.is_floating_point()}
+    network.load_state_dict({**after, **moved})
 
 
 def _fit(

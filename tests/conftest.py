@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def real_photos() -> Path:
 
 @pytest.fixture
 def tiny_methods(workplace, monkeypatch) -> dict:
-    """Methods that train in seconds: "cnn-frozen" and "vit-finetuned", on two of timm's test networks with random,
+    """Methods that train in seconds ("cnn-imagenet": not at all), on two of timm's test networks with random,
     seeded weights in workplace/weights, 32-pixel input."""
     import timm
     import torch
@@ -98,7 +99,17 @@ def tiny_methods(workplace, monkeypatch) -> dict:
     tiny = {
         "cnn-frozen": methods.Method("cnn-frozen", "", "", (backbones["cnn"],), "head", probe),
         "cnn-finetuned": methods.Method("cnn-finetuned", "", "", (backbones["cnn"],), "everything", probe, finetune),
-        "vit-finetuned": methods.Method("vit-finetuned", "", "", (backbones["vit"],), "everything", probe, finetune),
+        "vit-finetuned": methods.Method(
+            "vit-finetuned",
+            "",
+            "",
+            (backbones["vit"],),
+            "everything",
+            probe,
+            replace(finetune, interpolated=True),
+            head="imagenet",
+        ),
+        "cnn-imagenet": methods.Method("cnn-imagenet", "", "", (backbones["cnn"],), "nothing", head="imagenet"),
     }
     monkeypatch.setattr(methods, "METHODS", tiny)
     return tiny

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dogpoc import artifacts
+from dogpoc import artifacts, metrics
 from dogpoc.artifacts import ArtifactError
 
 BREEDS = ["beagle", "pug", "vizsla"]
@@ -40,6 +40,7 @@ def store(dataset: str = "dogs", run: str = "a", *, seed: int = 0, breeds: list[
         "scored_breeds": [breed for breed in breeds if breed in set(photos["breed"])],
         "photos_digest": artifacts.photos_digest(table),
     }
+    info["temperature"] = artifacts.temperature(info, photos, logits)
     info["metrics"] = artifacts.measure(info, photos, logits)
     file = artifacts.run_folder(dataset, run) / ".made.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -264,3 +265,56 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
         artifacts.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def restored(info: dict) -> dict:
+    """`info` stored again, its logits with it."""
+    return artifacts.write_run(info, {})
+
+
+def test_the_temperature_is_fitted_on_validation_photos_and_verified(dogs_table):
+    table = artifacts.read_photos("dogs")
+    photos = artifacts.scored_photos(table, BREEDS)
+    logits = np.random.default_rng(0).normal(size=(len(photos), 3)).astype(np.float32)
+    logits[np.arange(len(photos)), pd.Index(BREEDS).get_indexer(photos["breed"])] += 0.8
+    info = store() | {"temperature": None}
+    fitted = artifacts.temperature(info, photos, logits)
+    validation = (photos["split"] == "validation").to_numpy()
+    true = pd.Index(BREEDS).get_indexer(photos["breed"])
+    assert fitted == metrics.fit_temperature(logits[validation], true[validation])
+    logits[~validation] = 0  # test photos count for nothing
+    assert artifacts.temperature(info, photos, logits) == fitted
+    numbers = artifacts.measure({**info, "temperature": 2.0}, photos, logits)["validation"]
+    assert numbers["scaled_log_loss"] == metrics.losses(logits[validation] / 2, true[validation]).mean()
+    assert numbers["scaled_log_loss"] != numbers["log_loss"]
+
+
+def test_a_temperature_that_the_logits_do_not_give_is_named(dogs_table):
+    restored(store() | {"temperature": 3.25})
+    assert "temperature is 3.25" in problems()["dogs/a"]
+
+
+def test_on_another_dataset_the_temperature_is_the_one_from_home(dogs_table):
+    artifacts.write_photos("others", photo_table())
+    photos = artifacts.scored_photos(artifacts.read_photos("others"), BREEDS)
+    info = restored(store() | {"temperature": 1.5})
+    away = {**info, "dataset": "others"}
+    assert artifacts.temperature(away, photos, np.zeros((len(photos), 3), dtype=np.float32)) == 1.5
+
+
+def test_without_a_minimum_there_is_no_temperature(dogs_table):
+    photos = artifacts.scored_photos(artifacts.read_photos("dogs"), BREEDS)
+    true = pd.Index(BREEDS).get_indexer(photos["breed"])
+    perfect = np.eye(3, dtype=np.float32)[true] * 9
+    assert artifacts.temperature(store(), photos, perfect) is None
+
+
+def test_examples_are_read_and_a_damaged_table_of_them_is_refused(dogs_table):
+    assert artifacts.read_examples("dogs") is None
+    path = artifacts.root() / "dogs" / "examples.csv"
+    path.write_text("id,reason\nbeagle/1.jpg,puppy\n")
+    assert artifacts.read_examples("dogs").to_dict("records") == [{"id": "beagle/1.jpg", "reason": "puppy"}]
+    for damaged in (b"photo\n1\n", b"", b"\xff\xfe\x00"):
+        path.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match="is not a table with columns id and reason"):
+            artifacts.read_examples("dogs")

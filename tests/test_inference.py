@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision.transforms import v2
 
 from dogpoc import artifacts, dataset, inference, training
@@ -285,3 +286,22 @@ print("alive")
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.stdout.strip() == "alive", ran.returncode
+
+
+def test_breeds_are_found_among_imagenet_classes_by_name():
+    names = ["Afghan_hound", "black-and-tan_coonhound", "Cardigan", "Beagle"]
+    assert inference.imagenet_rows(names) == [160, 165, 264, 162]  # 264 is the corgi, 474 the garment
+
+
+@pytest.mark.parametrize("name", ["unicorn", "cardigan"])
+def test_a_name_that_is_no_class_or_two_is_refused(name):
+    with pytest.raises(inference.ModelError, match=f"'{name}' is not one of ImageNet-1k's classes"):
+        inference.imagenet_rows(["beagle", name])
+
+
+def test_a_backbone_without_an_imagenet_classifier_cannot_start_from_it(tiny_methods, workplace):
+    backbone = tiny_methods["cnn-frozen"].backbones[0]
+    network = timm.create_model(backbone.model, num_classes=10)
+    save_file(network.state_dict(), workplace / "weights" / "cnn.safetensors")
+    with pytest.raises(inference.ModelError, match="has no ImageNet-1k classifier"):
+        inference.load_backbone(inference.build(backbone, 1), backbone, ["beagle"])

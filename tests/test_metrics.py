@@ -1,5 +1,6 @@
 """Numbers of one run: by hand on three breeds, and against scikit-learn, statsmodels and loops written here."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -128,6 +129,112 @@ def test_top_confusers_leave_out_zeros_and_the_breed_itself_and_break_ties_by_in
     assert metrics.top_confusers(counts, 0, k=2) == [(4, 9), (1, 2)]
     assert metrics.top_confusers(counts, 1) == []
     assert all(type(value) is int for pair in metrics.top_confusers(counts, 0) for value in pair)
+
+
+# -- cells and pairs ----------------------------------------------------------------------------------------------
+
+PAIRED = np.array([0, 0, 1])  # the first two breeds are one unit
+
+
+def test_confusions_in_blocks_agree_with_the_whole_at_once(monkeypatch):
+    logits, true = photos(300)
+    monkeypatch.setattr(metrics, "blocks", lambda n, _width: (slice(k, k + 7) for k in range(0, n, 7)))
+    found, probs = metrics.confusions(logits, true), metrics.softmax(logits)
+    assert found.predicted.tolist() == logits.argmax(axis=1).tolist()
+    assert np.exp(logits - found.log_sums[:, None]) == pytest.approx(probs, rel=1e-5)
+    assert found.counts.tolist() == oracle.confusion_matrix(true, logits.argmax(axis=1)).tolist()
+    assert found.mean_probs == pytest.approx(metrics.mean_probs(probs, true), rel=1e-5)
+
+
+def test_confusions_of_huge_logits_are_finite_and_breeds_without_photos_nan():
+    found = metrics.confusions(np.array([[1e4, -1e4, 0], [0, 0, 0]], dtype=np.float32), np.array([0, 2]))
+    assert np.isfinite(found.log_sums).all()
+    assert found.mean_probs[0].tolist() == [1, 0, 0]
+    assert np.isnan(found.mean_probs[1]).all()
+
+
+def test_blocks_cover_every_row_once_and_are_never_empty():
+    for n, width in ((0, 5), (1, 1 << 23), (10_000, 1000), (7, 0)):
+        rows = [i for part in metrics.blocks(n, width) for i in range(n)[part]]
+        assert rows == list(range(n))
+
+
+def test_cells_of_errors_worked_by_hand():
+    soft = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]])
+    cells = {kind: metrics.error_cells(COUNTS, soft, kind) for kind in metrics.CELLS}
+    assert cells["counts"].tolist() == [[0, 2, 0], [0, 0, 1], [3, 0, 0]]
+    assert cells["rates"].tolist() == [[0, 0.2, 0], [0, 0, 0.1], [0.3, 0, 0]]
+    assert cells["answers"] == pytest.approx(np.array([[0, 2 / 11, 0], [0, 0, 1 / 8], [3 / 11, 0, 0]]))
+    assert cells["probability"] == pytest.approx(np.array([[0, 0.2, 0.1], [0.1, 0, 0.1], [0.3, 0.1, 0]]))
+
+
+def test_cells_of_units_hold_the_errors_inside_a_unit_on_the_diagonal():
+    soft = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]])
+    cells = {kind: metrics.error_cells(COUNTS, soft, kind, PAIRED) for kind in metrics.CELLS}
+    assert cells["counts"].tolist() == [[2, 1], [3, 0]]
+    assert cells["rates"].tolist() == [[2 / 20, 1 / 20], [3 / 10, 0]]
+    assert cells["answers"] == pytest.approx(np.array([[2 / 22, 1 / 8], [3 / 22, 0]]))
+    assert cells["probability"] == pytest.approx(np.array([[0.15, 0.1], [0.4, 0]]))
+
+
+def test_cells_of_soft_units_agree_with_a_loop_over_photos():
+    logits, true = photos(200, breeds=5)
+    unit, probs = np.array([0, 1, 0, 2, 1]), metrics.softmax(logits)
+    sums = np.zeros((3, 3))
+    for row, label in zip(probs, true, strict=True):
+        for j, p in enumerate(row):
+            sums[unit[label], unit[j]] += p if j != label else 0
+    found = metrics.confusions(logits, true)
+    cells = metrics.error_cells(found.counts, found.mean_probs, "probability", unit)
+    assert cells == pytest.approx(sums / np.bincount(unit[true])[:, None], rel=1e-5)
+
+
+def test_cells_of_a_breed_without_photos_or_answers_are_nan_and_do_not_spread():
+    counts, nothing = np.array([[3, 1, 0], [0, 0, 0], [2, 0, 0]]), np.full((3, 3), np.nan)
+    assert np.isnan(metrics.error_cells(counts, nothing, "rates")[1]).all()
+    assert np.isnan(metrics.error_cells(counts, nothing, "answers")[:, 2]).all()
+    assert metrics.error_cells(counts, nothing, "rates", PAIRED).tolist() == [[0.25, 0], [1, 0]]
+
+
+def test_pairs_are_ranked_by_photos_then_share_with_the_other_runs_numbers():
+    other = np.array([[9, 0, 1], [0, 10, 0], [1, 0, 9]])
+    table = metrics.ranked_pairs(["a", "b", "c"], COUNTS, other)
+    assert [*zip(table["true_breed"], table["predicted_breed"], strict=True)] == [("c", "a"), ("a", "b"), ("b", "c")]
+    assert table["photos"].tolist() == [3, 2, 1]
+    assert table["share"].tolist() == [0.3, 0.2, 0.1]
+    assert table["shared"].tolist() == [True, False, False]
+    assert table["against_photos"].tolist() == [1, 0, 0]
+    for row in table.itertuples():
+        expected = proportion_confint(row.photos, row.support, method="wilson")
+        assert (row.share_low, row.share_high) == pytest.approx(expected)
+        expected = proportion_confint(row.against_photos, row.support, method="wilson")
+        assert (row.against_share_low, row.against_share_high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_pairs_of_a_run_without_errors_are_an_empty_table_with_its_columns():
+    table = metrics.ranked_pairs(["a", "b"], np.diag([3, 4]))
+    assert len(table) == 0
+    assert {"true_breed", "predicted_breed", "photos", "share"} <= set(table)
+
+
+@pytest.mark.parametrize(
+    ("measure", "worst"), [("probability", ["c", "a", "b"]), ("recall", ["c", "a", "b"]), ("f1", ["a", "c", "b"])]
+)
+def test_the_worst_breeds_come_first_by_the_measure_and_name_their_confusers(measure, worst):
+    soft = np.array([[0.7, 0.1, 0.2], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]])
+    table = metrics.worst_breeds(["a", "b", "c"], COUNTS, soft, measure=measure, k=1)
+    assert table["breed"].tolist() == worst
+    row = table.set_index("breed").loc["a"]
+    assert (row["support"], row["mean_probability"], row["recall"]) == (10, 0.7, 0.8)
+    assert (row["recall_low"], row["recall_high"]) == pytest.approx(proportion_confint(8, 10, method="wilson"))
+    assert row["f1"] == pytest.approx(16 / 21)
+    assert row["confusers"] == [{"breed": "c", "mean_probability": 0.2, "photos": 0}]
+
+
+def test_a_breed_without_photos_is_not_among_the_worst():
+    counts = np.array([[3, 1], [0, 0]])
+    table = metrics.worst_breeds(["a", "b"], counts, np.array([[0.8, 0.2], [np.nan, np.nan]]))
+    assert table["breed"].tolist() == ["a"]
 
 
 # -- calibration --------------------------------------------------------------------------------------------------
@@ -289,7 +396,7 @@ def test_summary_holds_plain_numbers_that_agree_with_each_function():
 def test_intervals_hold_the_number_that_they_belong_to():
     logits, true = photos()
     numbers, intervals = metrics.summary(logits, true), metrics.summary_intervals(logits, true, resamples=500)
-    assert intervals.keys() == numbers.keys() - {"photos", "classes", "ece"}
+    assert intervals.keys() == numbers.keys() - {"photos", "classes", "ece", "classwise_ece", "mean_confidence"}
     for name, (low, high) in intervals.items():
         assert low < numbers[name] < high
         assert type(low) is type(high) is float
@@ -316,3 +423,87 @@ def test_the_order_of_photos_changes_no_number():
 def test_metrics_and_comparison_load_no_torch_and_no_streamlit():
     code = "import dogpoc.metrics, dogpoc.comparison, sys; sys.exit(bool({'torch', 'streamlit'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scaled_numbers_are_those_of_divided_logits_and_leave_accuracy_alone():
+    logits, true = photos()
+    scaled, plain = metrics.scaled_summary(logits, true, 2.0), metrics.summary(logits / 2, true)
+    assert scaled == {f"scaled_{name}": plain[name] for name in metrics.SCALED}
+    assert metrics.scaled_summary(logits, true, 1.0)["scaled_ece"] == metrics.summary(logits, true)["ece"]
+
+
+# -- confidence far from accuracy -------------------------------------------------------------------------------
+
+
+def confident(right: int, wrong: int, probability: float, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that give class 0 `probability`, and true classes of which `right` are 0."""
+    probs = np.full((right + wrong, classes), (1 - probability) / (classes - 1))
+    probs[:, 0] = probability
+    return np.log(probs), np.array([0] * right + [1] * wrong)
+
+
+def test_a_softmax_applied_twice_is_recognised_by_what_was_stored():
+    logits, true = photos()
+    probs = metrics.softmax(logits)
+    assert metrics.confidence_gap(probs, true) == "softmax twice"
+    assert metrics.softmax(probs).max() < np.e / (np.e + 5)  # the largest that 6 classes allow then
+    assert metrics.confidence_gap(probs.astype(np.float32), true) == "softmax twice"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "probability", "told"),
+    [
+        (95, 5, 0.2, "too modest"),
+        (50, 50, 0.9, "too sure"),
+        (90, 10, 0.9, None),
+        (93, 7, 0.9, None),  # within GAP
+        (2, 1, 0.9, None),  # three photos prove nothing
+    ],
+)
+def test_a_gap_between_confidence_and_accuracy_is_called_one_only_beyond_chance(right, wrong, probability, told):
+    assert metrics.confidence_gap(*confident(right, wrong, probability)) == told
+
+
+def test_no_photos_have_no_gap():
+    assert metrics.confidence_gap(np.empty((0, 3)), np.empty(0, dtype=int)) is None
+
+
+# -- fewer answers, fewer breeds ----------------------------------------------------------------------------------
+
+
+def test_abstaining_agrees_with_the_risk_coverage_curve():
+    logits, true = photos()
+    probs = metrics.softmax(logits)
+    curve = metrics.risk_coverage(probs, true)
+    for k in (0, 10, 100, -1):
+        answered, right = metrics.abstaining(probs, true, curve.threshold[k])
+        assert answered / len(true) == pytest.approx(curve.coverage[k])
+        assert right / answered == pytest.approx(curve.accuracy[k])
+    assert metrics.abstaining(probs, true, 1.1) == (0, 0)
+
+
+def test_accuracy_on_all_breeds_is_the_usual_one_and_on_one_breed_perfect():
+    logits, true = photos()
+    table = metrics.accuracy_by_breeds(logits, true, (1, 6))
+    np.testing.assert_allclose(table[0], 1)
+    np.testing.assert_allclose(table[1], oracle.accuracy_score(true, logits.argmax(axis=1)))
+
+
+def test_accuracy_on_two_breeds_agrees_with_a_loop_over_all_pairs():
+    """100 draws of 2 of 6 breeds against the mean over the 15 pairs, within Monte-Carlo error."""
+    logits, true = photos()
+    pairs = []
+    for i, j in itertools.combinations(range(6), 2):
+        kept = np.isin(true, (i, j))
+        pairs.append(np.mean(np.where(logits[kept, i] >= logits[kept, j], i, j) == true[kept]))
+    mean, low, high = metrics.accuracy_by_breeds(logits, true, (2,), draws=2000)[0]
+    assert mean == pytest.approx(np.mean(pairs), abs=4 * np.std(pairs) / np.sqrt(2000))
+    assert min(pairs) <= low <= mean <= high <= max(pairs)
+
+
+def test_breeds_without_photos_are_never_drawn():
+    logits, true = photos()
+    kept = true < 4
+    table = metrics.accuracy_by_breeds(logits[kept], true[kept], (4,), draws=5)
+    restricted = (logits[kept][:, :4].argmax(axis=1) == true[kept]).mean()
+    np.testing.assert_allclose(table[0], restricted)

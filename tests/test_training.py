@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_torch
 
 from dogpoc import artifacts, dataset, inference, training
 from dogpoc.inference import ModelError
@@ -122,9 +125,45 @@ def test_a_training_killed_half_way_resumes_to_the_same_weights(table, tiny_meth
     assert not (artifacts.run_folder("dogs", "killed") / ".checkpoints").exists()
 
 
-def test_training_stops_early_when_validation_does_not_improve(table, tiny_methods):
-    from dataclasses import replace
+def test_interpolated_weights_lie_on_the_line_from_the_first_to_the_last(table, tiny_methods):
+    method = tiny_methods["vit-finetuned"]
+    fast = replace(method.finetune, learning_rate=0.05)
+    training.train(replace(method, finetune=replace(fast, interpolated=False)), "dogs", name="last", command="test")
+    share = training.train(replace(method, finetune=fast), "dogs", name="vit-finetuned", command="test")[
+        "interpolated_share"
+    ]
+    assert share in training.SHARES
+    first, last, kept = load_file(artifacts.find_weights("vit.safetensors")), weights("last"), weights("vit-finetuned")
+    key = "blocks.0.attn.qkv.weight"
+    assert np.abs(last[key] - first[key]).max() > 1e-3
+    line = first[key] + np.float32(share) * (last[key].astype(np.float32) - first[key])
+    np.testing.assert_allclose(kept[key], line, atol=2e-3)
 
+
+def test_the_share_that_is_kept_has_the_least_validation_loss(table, tiny_methods, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 4.0, 5.0])
+    monkeypatch.setattr(training.metrics, "losses", lambda logits, labels: np.array([next(losses)]))
+    assert train(tiny_methods, "vit-finetuned")["interpolated_share"] == training.SHARES[1]
+
+
+def test_an_untrained_method_answers_as_its_imagenet_classifier_does(table, tiny_methods):
+    """Its logits are those of the pretrained network for the three breeds' classes: 160, 162, 254."""
+    info = train(tiny_methods, "cnn-imagenet")
+    assert (info["trained_parameters"], info["weights_bytes"], info["files"]) == (0, 0, {})
+    assert artifacts.read_history(info) is None
+    classifier = inference.load_classifier("dogs", "cnn-imagenet", runtime="eager")
+    assert classifier.breeds == ["Afghan_hound", "beagle", "pug"]
+    network = timm.create_model("test_efficientnet")
+    network.load_state_dict({k: v.float() for k, v in load_torch(artifacts.find_weights("cnn.safetensors")).items()})
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    whole = network.eval()(inference.to_tensor(pixels, classifier.preprocessing)).detach().numpy()
+    np.testing.assert_allclose(classifier.forward(pixels)[0], whole[:, [160, 162, 254]], atol=1e-4)
+    numbers = inference.evaluate("cnn-imagenet", "dogs", command="test")["metrics"]
+    assert numbers["test"]["photos"] > 0
+    assert [problem for _what, problem in artifacts.verify()] == [None, None]
+
+
+def test_training_stops_early_when_validation_does_not_improve(table, tiny_methods):
     method = tiny_methods["cnn-frozen"]
     method = replace(method, probe=replace(method.probe, epochs=40, learning_rate=3.0, patience=2))
     start = time.perf_counter()
