@@ -7,6 +7,7 @@ import streamlit as st
 from dogpoc import DogpocError, artifacts
 from dogpoc.translation import LANGUAGES, _, known_language, use_language
 from pages import shared
+from pages.shared import reviewing
 
 DATASET = "dogs47"  # shown at first
 
@@ -59,6 +60,9 @@ shown = st.navigation(
             page("metrics", _("Metrics")),
             page("confusions", _("Confusions")),
             page("worst-breeds", _("Worst breeds")),
+            page("mistakes", _("Mistakes")),
+            page("labels", _("Suspect labels")),
+            page("map", _("Photo map")),
         ],
         _("Live"): [page("attention", _("Attention")), page("upload", _("Upload"))],
     }
@@ -80,6 +84,7 @@ dataset = choose("dataset", _("Dataset"), datasets, DATASET)
 baseline, new = usual_pair(dataset)
 choose("baseline", _("Baseline"), artifacts.runs(dataset), baseline)
 choose("new", _("New method"), artifacts.runs(dataset), new)
+reviewing.announce(dataset)
 try:
     shown.run()
 except DogpocError as error:

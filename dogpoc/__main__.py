@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pandas as pd
 import typer
 
 from dogpoc import DogpocError, artifacts, metrics
@@ -127,6 +129,45 @@ def evaluate(run: str, data: Data) -> None:
 
 
 @app.command()
+def unknown(
+    run: str,
+    data: Data,
+    photos: Annotated[str, typer.Option(help="Photos of breeds that the run does not know: a folder's name or path.")],
+) -> None:
+    """Measure how well a run notices photos of breeds that it was not taught, and noise."""
+    artifacts.read_run(data, run)
+    from dogpoc import inference
+
+    info = inference.meet_unknown(run, data, photos, command=command_line(), progress=True)
+    alarms = info["metrics"].get("test", {}).get("called_strange", 0.0)
+    for source, numbers in info["unknown"].items():
+        typer.echo(
+            _("{source}: {caught} of {photos} called strange (AUROC {auroc}); false alarms {alarms}").format(
+                source=source,
+                caught=percent(numbers["caught"]),
+                photos=numbers["photos"],
+                auroc=number(numbers["auroc"], 3),
+                alarms=percent(alarms),
+            )
+        )
+
+
+@app.command()
+def embed(run: str, data: Data) -> None:
+    """Store a run's features of all photos of a dataset: for the photo map, typical photos and similar breeds."""
+    artifacts.read_run(data, run)
+    from dogpoc import inference
+
+    info = inference.embed(run, data, command=command_line(), progress=True)
+    made = info["embedding"]
+    typer.echo(
+        _("features of {photos} photos in {d} dimensions, which hold {share} of their variance").format(
+            photos=number(len(artifacts.read_photos(data))), d=made["dimensions"], share=percent(made["kept_variance"])
+        )
+    )
+
+
+@app.command()
 def runs(as_json: Json = False) -> None:
     """List the stored runs with their numbers."""
     rows, problems = [], []
@@ -195,39 +236,182 @@ def compare(baseline: str, new: str, data: Data, as_json: Json = False) -> None:
     """Say whether NEW is better than BASELINE on a dataset's test photos, and how surely."""
     from dogpoc import comparison
 
-    result = comparison.compare(artifacts.read_evaluation(data, baseline), artifacts.read_evaluation(data, new))
+    evaluations = [artifacts.read_evaluation(data, run) for run in (baseline, new)]
+    result = comparison.compare(*evaluations)
     if as_json:
-        typer.echo(json.dumps(comparison.as_json(result), indent=1))
+        words = {"sentence": comparison.verdict(result), "caveat": comparison.caveat()}
+        runs = {role: _statistics(run) for role, run in zip(("baseline", "new"), evaluations, strict=True)}
+        over_seeds = comparison.seeds_difference(*(_seeds(data, run) for run in evaluations))
+        found = {**comparison.as_json(result), **words, "runs": runs, "difference_over_seeds": over_seeds}
+        typer.echo(json.dumps(found, indent=1))
     else:
         typer.echo(comparison.verdict(result))
         typer.echo(comparison.caveat())
 
 
+def _statistics(run: artifacts.Evaluation) -> dict:
+    """What the metrics page shows of one run on these photos."""
+    import numpy as np
+
+    probs, breeds = metrics.softmax(run.logits), int((np.bincount(run.true) > 0).sum())
+    sizes = [size for size in metrics.SIZES if size < breeds] + [breeds]
+    spread = _seeds(run.dataset, run)
+    return {
+        "run": run.run,
+        **artifacts.measure_part(run),
+        "temperature": run.info.get("temperature"),
+        "confidence_gap": metrics.confidence_gap(run.logits, run.true),
+        "abstaining": [
+            dict(zip(("threshold", "answered", "right"), (t, *metrics.abstaining(probs, run.true, t)), strict=True))
+            for t in (0.5, 0.8, 0.9, 0.95)
+        ],
+        "accuracy_by_breeds": [
+            {"breeds": size, "mean": mean, "low": low, "high": high}
+            for size, (mean, low, high) in zip(
+                sizes, metrics.accuracy_by_breeds(run.logits, run.true, sizes).tolist(), strict=True
+            )
+        ],
+        "seeds": dict(zip(spread.runs, spread.accuracies, strict=True)),
+        "parameters": run.info["parameters"],
+        "trained_parameters": run.info["trained_parameters"],
+        "weights_bytes": run.info["weights_bytes"],
+        "train_seconds": run.info["train_seconds"],
+        "evaluation_seconds": run.info["evaluation_seconds"],
+        "photos_per_second": run.info["photos_per_second"],
+    }
+
+
+def _seeds(data: str, run: artifacts.Evaluation):
+    """The runs with the method of `run`, whatever their seed."""
+    from dogpoc import comparison
+
+    infos = [artifacts.read_run(data, name) for name in artifacts.runs(data)]
+    sisters = [artifacts.read_evaluation(data, name) for name in comparison.sister_runs(infos, run.run)]
+    right = {sister.run: sister.logits.argmax(axis=1) == sister.true for sister in sisters}
+    return comparison.seeds(run.info["method"]["name"], right)
+
+
+@app.command()
+def confusions(
+    run: str,
+    data: Data,
+    against: Annotated[str | None, typer.Option(help="Another run: whether it makes the same mistakes.")] = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: column `list` says pairs or worst.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="How many of each to print as text.")] = 15,
+) -> None:
+    """Rank a run's confusions on a dataset's test photos, and the breeds that it knows worst."""
+    if as_json and as_csv:
+        raise DogpocError(_("--json or --csv, not both"))
+    stored = artifacts.read_evaluation(data, run)
+    found = metrics.confusions(stored.logits, stored.true)
+    other = _counts_of(stored, against) if against else None
+    pairs = metrics.ranked_pairs(stored.breeds, found.counts, other)
+    worst = metrics.worst_breeds(stored.breeds, found.counts, found.mean_probs)
+    if as_json:
+        about = {"dataset": data, "run": run, "against": against, "photos": len(stored.true)}
+        lists = {"worst": _plain_rows(worst), "pairs": _plain_rows(pairs)}
+        typer.echo(json.dumps({**about, **lists}, indent=1))
+    elif as_csv:
+        confusers = worst["confusers"].map(lambda breeds: ";".join(each["breed"] for each in breeds))
+        rows = [pairs.assign(list="pairs"), worst.assign(list="worst", confusers=confusers)]
+        table = pd.concat([part.astype(object) for part in rows])
+        typer.echo(table[["list", *table.columns.drop("list")]].to_csv(index=False), nl=False)
+    else:
+        _print_confusions(pairs[:top], worst[:top], against)
+
+
+def _counts_of(stored: artifacts.Evaluation, against: str) -> np.ndarray:
+    """(C, C) counts of another run on the same photos. Raises ComparisonError if they are not the same."""
+    from dogpoc import comparison
+
+    other = artifacts.read_evaluation(stored.dataset, against)
+    comparison.check_comparable(stored, other)
+    return metrics.confusions(other.logits, other.true).counts
+
+
+def _plain_rows(table: pd.DataFrame) -> list[dict]:
+    """The rows of a table as plain Python values."""
+    return table.astype(object).to_dict("records")
+
+
+def _print_confusions(pairs: pd.DataFrame, worst: pd.DataFrame, against: str | None) -> None:
+    from tabulate import tabulate
+
+    typer.echo(
+        tabulate([_pair_words(row, against) for _k, row in pairs.iterrows()], headers="keys", disable_numparse=True)
+    )
+    if pairs.empty:
+        typer.echo(_("no photo is named wrongly"))
+    typer.echo()
+    shown = [
+        {
+            _("breed"): breed_label(row["breed"]),
+            _("photos"): number(row["support"]),
+            _("mean probability"): percent(row["mean_probability"]),
+            _("recognised"): _with_interval(row["recall"], row["recall_low"], row["recall_high"]),
+            _("strongest confusers"): ", ".join(
+                f"{breed_label(each['breed'])} {percent(each['mean_probability'])}" for each in row["confusers"]
+            ),
+        }
+        for _k, row in worst.iterrows()
+    ]
+    typer.echo(tabulate(shown, headers="keys", disable_numparse=True))
+
+
+def _pair_words(row: pd.Series, against: str | None) -> dict[str, str]:
+    words = {
+        _("true breed"): breed_label(row["true_breed"]),
+        _("taken for"): breed_label(row["predicted_breed"]),
+        _("photos"): f"{row['photos']} / {row['support']}",
+        _("share"): _with_interval(row["share"], row["share_low"], row["share_high"]),
+    }
+    if against:
+        shares = (row[f"against_{name}"] for name in ("share", "share_low", "share_high"))
+        words[against] = f"{row['against_photos']}: {_with_interval(*shares)}"
+    return words
+
+
+def _with_interval(share: float, low: float, high: float) -> str:
+    return f"{percent(share)} [{percent(low)}, {percent(high)}]"
+
+
 @app.command()
 def predict(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO|FOLDER|-...")],
     data: Data = "dogs47",
     baseline: Annotated[str | None, typer.Option(help="Run; by default the dataset's baseline.")] = None,
     new: Annotated[str | None, typer.Option(help="Run; by default the dataset's new method.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many breeds to print.")] = 5,
+    confidence: Annotated[float, typer.Option(help="Of the sets of breeds: 0.8, 0.9, 0.95 or 0.99.")] = 0.9,
     as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line a photo and run.")] = False,
 ) -> None:
-    """Print the most likely breeds of each photo, from both runs. Exit code 2 if a file is not a photo."""
+    """Print the most likely breeds of each photo, from both runs, and the set of breeds that holds the true one with
+    the given confidence. Folders stand for the photos in them, - for one on standard input. Exit code 2 if a file is
+    not a photo."""
+    from tqdm import tqdm
+
+    from dogpoc import doubt
     from dogpoc.photo import PhotoError, read_photo
 
+    if confidence not in doubt.CONFIDENCES:
+        known = ", ".join(map(str, doubt.CONFIDENCES))
+        raise DogpocError(_("confidence is {asked}; known: {known}").format(asked=confidence, known=known))
     answers, classifiers, failed = [], {}, False
-    for path in photos:
+    for path in tqdm(_photo_files(photos), disable=None if len(photos) > 1 or photos[0].is_dir() else True):
         try:
-            image = read_photo(path.read_bytes())
+            image = read_photo(sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes())
         except (PhotoError, OSError) as error:
             failed = True
             typer.echo(f"dogpoc: {path}: {error if isinstance(error, PhotoError) else error.strerror}", err=True)
         else:
             classifiers = classifiers or _load(data, _runnable_pair(data, baseline, new))
-            breeds = {run: _likeliest(classifier, image, top) for run, classifier in classifiers.items()}
-            answers.append({"photo": str(path), "runs": breeds})
+            answers.append({"photo": str(path), **_answer(classifiers, image, top, confidence)})
     if as_json:
         typer.echo(json.dumps(answers, indent=1))
+    elif as_csv:
+        _print_csv(answers)
     else:
         _print_answers(answers)
     if failed:
@@ -257,11 +441,44 @@ def _load(data: str, names: list[str]) -> dict:
     return {name: inference.load_classifier(data, name) for name in names}
 
 
-def _likeliest(classifier, image, top: int) -> list[dict]:
-    """The `top` likeliest breeds with their probabilities, likeliest first."""
-    probs = metrics.softmax(classifier.logits([image]))[0]
-    order = (-probs).argsort(kind="stable")[:top]
-    return [{"breed": classifier.breeds[i], "probability": round(float(probs[i]), 6)} for i in order]
+def _photo_files(given: list[Path]) -> list[Path]:
+    """The files that were named, and for a folder every file in it, below it too, but hidden ones."""
+    files = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file())
+            files += [file for file in inside if not any(p.startswith(".") for p in file.relative_to(path).parts)]
+        else:
+            files.append(path)
+    return files
+
+
+def _answer(classifiers: dict, image, top: int, confidence: float) -> dict:
+    """Per run, the `top` likeliest breeds with their probabilities, and the set of breeds."""
+    from dogpoc import doubt
+
+    runs, sets = {}, {}
+    for name, classifier in classifiers.items():
+        fitted = classifier.info.get("doubt")
+        found = doubt.opinion(classifier.logits([image])[0], fitted and doubt.from_plain(fitted), confidence)
+        names = [classifier.breeds[i] for i in found.breeds]
+        pairs = zip(names[:top], found.probs, strict=False)
+        runs[name] = [{"breed": breed, "probability": round(float(p), 6)} for breed, p in pairs]
+        likely = None if found.likely is None else names[: found.likely]
+        sets[name] = {"confidence": confidence, "breeds": likely, "strange": found.strange}
+    return {"runs": runs, "sets": sets}
+
+
+def _print_csv(answers: list[dict]) -> None:
+    import csv
+
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["photo", "run", "breed", "probability", "set", "strange"])
+    for answer in answers:
+        for run, (first, *_others) in answer["runs"].items():
+            found = answer["sets"][run]
+            names = "" if found["breeds"] is None else " ".join(found["breeds"])
+            table.writerow([answer["photo"], run, first["breed"], first["probability"], names, found["strange"]])
 
 
 def _print_answers(answers: list[dict]) -> None:
@@ -270,6 +487,134 @@ def _print_answers(answers: list[dict]) -> None:
         for name, breeds in answer["runs"].items():
             listed = ", ".join(f"{breed_label(b['breed'])} {percent(b['probability'])}" for b in breeds)
             typer.echo(f"  {name}: {listed}")
+            found = answer["sets"][name]
+            if found["breeds"] is not None:
+                words = ", ".join(map(breed_label, found["breeds"][:10])) + (", …" if len(found["breeds"]) > 10 else "")
+                strange = _("; unlike the photos that it was taught") if found["strange"] else ""
+                share = percent(found["confidence"], 0)
+                typer.echo(
+                    "    "
+                    + _("with {confidence} confidence: {breeds}").format(confidence=share, breeds=words)
+                    + strange
+                )
+
+
+@app.command()
+def explain(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO")],
+    run: Annotated[str, typer.Option(help="Run whose answer is explained.")],
+    method: Annotated[
+        str, typer.Option(help="attention, rollout, relevance, gradcam, integrated-gradients or occlusion.")
+    ],
+    out: Annotated[Path, typer.Option(help="map.npy (the map's own grid) or overlay.png.")],
+    data: Data = "dogs47",
+    breed: Annotated[str | None, typer.Option(help="Breed to explain; by default the run's answer.")] = None,
+    against: Annotated[str | None, typer.Option(help="Explain why BREED and not this one.")] = None,
+) -> None:
+    """Write a map of what in a photo speaks for a breed, or for one breed and against another."""
+    from dogpoc.photo import read_photo
+
+    if out.suffix not in (".npy", ".png"):
+        raise DogpocError(_("'{file}' must end in .npy or .png").format(file=out.name))
+    image = read_photo(photo.read_bytes())
+    info = artifacts.read_run(data, run)
+    chosen, other = (name and _find_breed(name, info["breeds"]) for name in (breed, against))
+    from dogpoc import explanation, inference
+
+    classifier = inference.load_classifier(data, run)
+    probs = metrics.softmax(classifier.logits([image]))[0]
+    answer = classifier.breeds[probs.argmax()]
+    index, rival = (name and classifier.breeds.index(name) for name in (chosen or answer, other))
+    values = explanation.explain(classifier, image, method, index, rival)
+    artifacts.write_atomically(out, _map_file(values, classifier, image, out.suffix))
+    if method in explanation.SAME_FOR_ALL_BREEDS and (breed or against):
+        typer.echo(_("{method} is the same for every breed").format(method=method), err=True)
+    typer.echo(
+        _("{run}: {breed} {probability}; {method}, {rows} x {columns}: {file}").format(
+            run=run,
+            breed=breed_label(answer),
+            probability=percent(float(probs.max())),
+            method=method,
+            rows=values.shape[0],
+            columns=values.shape[1],
+            file=out,
+        )
+    )
+
+
+def _find_breed(name: str, breeds: list[str]) -> str:
+    """The breed called `name`, as the data or as a reader writes it."""
+    from difflib import get_close_matches
+
+    written = {label.casefold(): breed for breed in breeds for label in (breed, breed_label(breed))}
+    if name.casefold() in written:
+        return written[name.casefold()]
+    close = get_close_matches(name.casefold(), written, n=1)
+    hint = _("Did you mean '{name}'?").format(name=written[close[0]]) if close else ""
+    message = _("the run knows no breed '{breed}', only {n} others. {hint}")
+    raise DogpocError(message.format(breed=name[:100], n=len(breeds), hint=hint).strip())
+
+
+def _map_file(values, classifier, image, suffix: str) -> bytes:
+    """A map as NumPy file, or drawn over the part of the photo that the model sees, as PNG."""
+    import io
+    from dataclasses import replace
+
+    import numpy as np
+    from PIL import Image
+
+    from dogpoc import explanation, inference
+
+    file = io.BytesIO()
+    if suffix == ".npy":
+        np.save(file, values, allow_pickle=False)
+    else:
+        seen = inference.preprocess(image, replace(classifier.preprocessing, size=448))
+        Image.fromarray(explanation.overlay(seen, values)).save(file, "PNG")
+    return file.getvalue()
+
+
+@app.command()
+def explain_benchmark(
+    data: Data = "dogs47",
+    runs: Annotated[str | None, typer.Option(help="Runs, with commas; by default the dataset's two.")] = None,
+    photos: Annotated[int, typer.Option(min=4, help="Test photos, drawn with a fixed seed.")] = 240,
+) -> None:
+    """Measure how faithful each method's explanations of a run are, and store the numbers. Resumes if stopped."""
+    from dogpoc import faithfulness
+
+    names = [name.strip() for name in runs.split(",")] if runs else list(artifacts.default_pair(data))
+    for name in names:
+        artifacts.read_run(data, name)
+    from dogpoc import benchmark
+
+    for name in names:
+        record = benchmark.explain_benchmark(data, name, photos=photos, command=command_line(), progress=True)
+        typer.echo(_("{run}: {photos} test photos").format(run=name, photos=number(len(record["photos"]))))
+        _print_explanations(faithfulness.summarise(record))
+
+
+def _print_explanations(rows: list[dict]) -> None:
+    from tabulate import tabulate
+
+    def cell(value: tuple | None, digits: int = 3) -> str:
+        return "" if value is None else f"{value[0]:.{digits}f} [{value[1]:.{digits}f}, {value[2]:.{digits}f}]"
+
+    shown = [
+        {
+            _("method"): row["method"],
+            _("insertion"): cell(row["insertion"]),
+            _("deletion"): cell(row["deletion"]),
+            _("gain on random"): cell(row["gain_random"]),
+            _("on the centre"): cell(row["gain_centre"]),
+            _("on attention"): cell(row["gain_attention"]),
+            _("right tile"): cell(row["tile"], 2),
+            _("in the box"): cell(row["energy"], 2),
+            _("weights shuffled"): cell(row["randomised"], 2),
+        }
+        for row in rows
+    ]
+    typer.echo(tabulate(shown, headers="keys", disable_numparse=True))
 
 
 @app.command()

@@ -8,6 +8,7 @@
     artifacts/<dataset>/<run>/weights.safetensors what training changed, fp16  (only in the dataset it was trained on)
     artifacts/<dataset>/<run>/features.npy        (N, d) fp16 principal components of all photos' features; optional,
                                                   with map.npy, (N, 2) t-SNE, and projection.safetensors (mean, basis)
+    artifacts/<dataset>/<run>/explanations.json   how faithful the run's explanations are, photo by photo; optional
 
 Files are never trusted: run.json and photos.json carry a digest of their own content, everything else is known by its
 SHA-256 in them. Every write leaves the old artifact or the new one: new files are staged beside the old ones under
@@ -34,6 +35,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from dogpoc import DogpocError, metrics
+from dogpoc import doubt as doubts
 from dogpoc.translation import _
 
 FORMAT = 1  # of run.json; raised when an old reader would misread a new file
@@ -41,6 +43,7 @@ PHOTO_COLUMNS = ("id", "breed", "split", "group", "sha256", "width", "height", "
 SPLITS = ("train", "validation", "test")
 SCORED_SPLITS = ("validation", "test")
 EMBEDDING_FILES = ("features.npy", "map.npy", "projection.safetensors")
+EXPLANATIONS = "explanations.json"
 BASELINE, NEW = "mobilenetv2-frozen", "vit-tiny-finetuned"  # the default roles
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -472,6 +475,37 @@ def _check_half(path: Path, array: np.ndarray, expected: tuple[int, ...], comman
         )
 
 
+# -- explanations -------------------------------------------------------------------------------------------------
+
+
+def read_explanations(info: Mapping) -> dict | None:
+    """What `python -m dogpoc explain-benchmark` measured of a run: see dogpoc.faithfulness.summarise.
+
+    None where it was not run for this run's weights and photo table. Raises ArtifactError.
+    """
+    if EXPLANATIONS not in info["files"]:
+        return None
+    path = run_file(info, EXPLANATIONS)
+    command = f"python -m dogpoc explain-benchmark --runs {info['run']} --data {info['dataset']}"
+    try:
+        record = json.loads(path.read_bytes())
+        current = {
+            "photos_digest": read_dataset(info["dataset"])["digest"],
+            "weights": read_run(info["trained_on"], info["run"])["files"]["weights.safetensors"],
+        }
+        whole = all(isinstance(record[part], list) for part in ("photos", "mosaics", "randomised"))
+        made_now = current.items() <= record.items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = made_now = False
+    if not whole:
+        message = _("{path} is not a benchmark of explanations. Run: {command}")
+        raise ArtifactError(message.format(path=path, command=command))
+    return record if made_now else None
+
+
+# -- evaluations --------------------------------------------------------------------------------------------------
+
+
 def read_evaluation(dataset: str, run: str, split: str = "test") -> Evaluation:
     """What `run` answered for the photos of `split` ("validation" or "test") in `dataset`, on the shared breeds."""
     info = read_run(dataset, run)
@@ -501,22 +535,18 @@ def select_rows(info: Mapping, photos: pd.DataFrame, logits: np.ndarray, rows: n
 
 
 def leave_out(evaluation: Evaluation, ids: Collection[str]) -> Evaluation:
-    """An evaluation without some of its photos; the numbers in its info["metrics"] are those of the other photos.
-
-    Raises ArtifactError where none would be left.
-    """
+    """An evaluation without some of its photos. info stays that of all. Raises ArtifactError where none is left."""
     kept = ~evaluation.photos["id"].isin(list(ids)).to_numpy()
     if not kept.any():
         message = _("no {split} photo of '{dataset}' is left: the reviewed list calls all of them wrongly labelled")
         raise ArtifactError(message.format(split=evaluation.split, dataset=evaluation.dataset))
-    logits, true = evaluation.logits[kept], evaluation.true[kept]
-    numbers = {**evaluation.info["metrics"], evaluation.split: metrics.summary(logits, true)}
     photos = evaluation.photos[kept].reset_index(drop=True)
-    return replace(evaluation, info={**evaluation.info, "metrics": numbers}, photos=photos, logits=logits, true=true)
+    return replace(evaluation, photos=photos, logits=evaluation.logits[kept], true=evaluation.true[kept])
 
 
 def measure(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> dict[str, dict[str, float]]:
-    """The numbers of run.json's "metrics", by split, from the logits: see measure_part."""
+    """The numbers of run.json's "metrics", by split, from the logits: see measure_part, and for the sets of breeds and
+    strange photos, among all breeds that the run knows, doubt.measure."""
     numbers = {}
     for split in SCORED_SPLITS:
         rows = np.flatnonzero(photos["split"] == split)
@@ -524,10 +554,30 @@ def measure(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> dict[str
             continue
         part = select_rows(info, photos, logits, rows, split)
         numbers[split] = measure_part(part)
+        if info.get("doubt"):
+            numbers[split] |= doubts.measure(logits[rows], _all_breeds(info, part), doubts.from_plain(info["doubt"]))
         if list(info["scored_breeds"]) != list(info["breeds"]):
-            true = pd.Index(info["breeds"]).get_indexer(part.photos["breed"])
-            numbers[split]["top1_accuracy_all_breeds"] = float((logits[rows].argmax(axis=1) == true).mean())
+            right = logits[rows].argmax(axis=1) == _all_breeds(info, part)
+            numbers[split]["top1_accuracy_all_breeds"] = float(right.mean())
     return numbers
+
+
+def _all_breeds(info: Mapping, part: Evaluation) -> np.ndarray:
+    """The true breeds of a part's photos, (n,), as indices into all breeds that the run knows."""
+    return pd.Index(info["breeds"]).get_indexer(part.photos["breed"]).astype(np.int64)
+
+
+def measure_unknown(info: Mapping, table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The numbers of run.json's "unknown": source -> doubt.detection against the run's test photos.
+
+    table: unknown.csv, columns source and strangeness.
+    """
+    test = scored_photos(read_photos(info["dataset"]), info["breeds"])["split"].to_numpy() == "test"
+    known = doubts.strangeness(read_logits(info)[test], info["doubt"]["temperature"])
+    return {
+        source: doubts.detection(known, part["strangeness"].to_numpy(), info["doubt"]["strange"])
+        for source, part in table.groupby("source")
+    }
 
 
 def measure_part(part: Evaluation) -> dict[str, float]:
@@ -556,6 +606,16 @@ def temperature(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> floa
         return None
 
 
+def doubt(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> dict | None:
+    """The thresholds of doubt.fit for a run with info["temperature"], as run.json holds them, from the same validation
+    photos as the temperature; None where there are none."""
+    if info["dataset"] != info["trained_on"]:
+        return read_run(info["trained_on"], info["run"]).get("doubt")
+    part = select_rows(info, photos, logits, np.flatnonzero(photos["split"] == "validation"), "validation")
+    fitted = doubts.fit(part.logits, part.true, info["temperature"])
+    return doubts.as_plain(fitted) if fitted else None
+
+
 def read_history(info: Mapping) -> pd.DataFrame | None:
     """The training history of a run (epoch, phase, losses, accuracies, seconds); None where there is none."""
     trained = info if info["dataset"] == info["trained_on"] else read_run(info["trained_on"], info["run"])
@@ -580,7 +640,7 @@ def _difference(dataset: str, name: str) -> str | None:
         info = read_run(dataset, name)
         for file in info["files"]:
             run_file(info, file)
-        for read in EMBEDDING_READERS:
+        for read in (*EMBEDDING_READERS, read_explanations):
             read(info)
         if "logits.npy" not in info["files"]:
             return None
@@ -590,6 +650,12 @@ def _difference(dataset: str, name: str) -> str | None:
         computed = measure(info, photos, read_logits(info))
     except ArtifactError as error:
         return str(error)
+    if "unknown.csv" in info["files"]:
+        table = pd.read_csv(run_file(info, "unknown.csv"))
+        if pd.DataFrame(measure_unknown(info, table)).to_dict() != pd.DataFrame(info.get("unknown", {})).to_dict():
+            return _("{path}: what is told of unknown photos is not what unknown.csv gives").format(
+                path=run_folder(dataset, name) / "run.json"
+            )
     if computed.keys() != info["metrics"].keys():
         return _("{path}: metrics cover {stored}; the logits give {computed}").format(
             path=run_folder(dataset, name) / "run.json", stored=list(info["metrics"]), computed=list(computed)
@@ -597,6 +663,11 @@ def _difference(dataset: str, name: str) -> str | None:
     if not math.isclose(info.get("temperature") or 0, fitted or 0, rel_tol=1e-4):  # found by a search
         return _("{path}: temperature is {stored}; the validation logits give {value}").format(
             path=run_folder(dataset, name) / "run.json", stored=info.get("temperature"), value=fitted
+        )
+    thresholds = doubt(info, photos, read_logits(info)) if info.get("doubt") else None
+    if thresholds and not math.isclose(info["doubt"]["strange"], thresholds["strange"], rel_tol=1e-6):
+        return _("{path}: the threshold of strangeness is {stored}; the validation logits give {value}").format(
+            path=run_folder(dataset, name) / "run.json", stored=info["doubt"]["strange"], value=thresholds["strange"]
         )
     for split, numbers in info["metrics"].items():
         for key, stored in numbers.items():

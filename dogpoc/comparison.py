@@ -5,6 +5,7 @@ Differences are new - baseline everywhere: positive is better for accuracy and F
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -260,6 +261,127 @@ def compare_breeds(breeds: list[str], true: np.ndarray, right: np.ndarray) -> pd
             "verdict": np.where(q < ALPHA, found, VERDICTS[2]),
         }
     )
+
+
+# -- cells of two confusion matrices ------------------------------------------------------------------------------
+
+FEWEST = 6  # photos that exactly one run puts in a cell: with 5, all by the same run, p is still 0.06
+
+
+def compare_cells(true: np.ndarray, predicted: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """q of the difference between two confusion matrices in every cell, (U, U): below ALPHA it is more than noise.
+
+    true: (n,).   predicted: (2, n), rows baseline and new.   unit: (C,), as in metrics.collapsed.
+    McNemar's exact test on the photos that exactly one run puts in the cell (right answers are in none), corrected for
+    the number of cells (Benjamini & Hochberg, 1995). nan where fewer than FEWEST photos differ: no outcome could tell
+    these cells from chance. Leaving them out beforehand costs no error rate, as the number of photos that differ says
+    nothing of the direction (Gilbert, 2005).
+    """
+    units = int(unit.max()) + 1
+    places = np.where(predicted == true, -1, unit[true] * units + unit[predicted])  # (2, n)
+    moved = (places[0] != places[1]) & (places >= 0)
+    only = [np.bincount(run[rows], minlength=units**2) for run, rows in zip(places, moved, strict=True)]
+    tested, p = only[0] + only[1] >= FEWEST, np.full(units**2, np.nan)
+    p[tested] = mcnemar_p(*(counts[tested] for counts in only))
+    return _corrected(p).reshape(units, units)
+
+
+def compare_soft_cells(
+    true: np.ndarray, baseline: Callable[[slice], np.ndarray], new: Callable[[slice], np.ndarray], unit: np.ndarray
+) -> np.ndarray:
+    """q of the difference between two soft confusion matrices in every cell, (U, U); as compare_cells.
+
+    baseline, new: a slice of the photos -> its (b, C) probabilities.
+    Student's paired t-test of each photo's difference in probability; a photo's own breed counts as 0. nan for a unit
+    with one photo. Probabilities are skewed: one photo that changes much makes the test cautious, not bold.
+    """
+    units = int(unit.max()) + 1
+    member, support = metrics.indicators(unit, units), np.bincount(unit[true], minlength=units)[:, None]
+    sums, squares = np.zeros((2, units, units))
+    for rows in metrics.blocks(len(true), len(unit)):
+        change = np.asarray(new(rows), dtype=np.float64) - baseline(rows)
+        np.put_along_axis(change, true[rows, None], 0, axis=1)
+        of_unit, change = metrics.indicators(unit[true[rows]], units), change @ member.T
+        sums += of_unit @ change
+        squares += of_unit @ change**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = np.maximum(squares - sums**2 / support, 0) / (support - 1)
+        return _corrected(2 * stats.t.sf(np.abs(sums) / np.sqrt(variance * support), support - 1))
+
+
+def _corrected(p: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg's q of the p values that are not nan."""
+    q, tested = np.full(p.shape, np.nan), ~np.isnan(p)
+    if tested.any():
+        q[tested] = stats.false_discovery_control(p[tested])
+    return q
+
+
+# -- seeds --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The runs of one method that differ in their seed only; accuracies are 0..1, in the order of runs.
+
+    low, high: 95 % interval of the mean accuracy over the choice of test photos, all seeds scored on the same ones
+    (percentile bootstrap of the photos' mean of right answers).
+    """
+
+    method: str
+    runs: tuple[str, ...]
+    accuracies: tuple[float, ...]
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the accuracy over seeds; nan for one seed."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.runs) > 1 else math.nan
+
+
+def sister_runs(infos: list[dict], run: str) -> list[str]:
+    """Names of the runs among `infos` (run.json's) with the method of `run`, whatever their seed, lowest seed first."""
+    own = next(info for info in infos if info["run"] == run)
+    sisters = [info for info in infos if _without_seed(info) == _without_seed(own)]
+    first = {info["seed"]: info["run"] for info in sorted(sisters, key=lambda info: info["run"] != run)[::-1]}
+    return [first[seed] for seed in sorted(first)]
+
+
+def _without_seed(info: dict) -> tuple:
+    method = {key: value for key, value in info["method"].items() if key not in ("seed", "summary", "source")}
+    return info["dataset"], info["trained_on"], info["photos_digest"], repr(method), repr(info["preprocessing"])
+
+
+def seeds(method: str, right: dict[str, np.ndarray]) -> Seeds:
+    """The spread of the accuracy over runs of `method` with different seeds.
+
+    right: run -> (n,) bool, on the same photos.
+    """
+    table = np.stack([*right.values()])  # (seeds, n)
+    low, high = metrics.bootstrap_interval(metrics.mean_statistic(table.mean(axis=0)), table.shape[1])
+    return Seeds(method, tuple(right), tuple(table.mean(axis=1).tolist()), float(low), float(high))
+
+
+def seeds_difference(baseline: Seeds, new: Seeds) -> tuple[float, float, float] | None:
+    """Difference of the mean accuracies over seeds, with its 95 % interval over the luck of training; None for
+    fewer than two seeds of either. Welch's t (1947): the seeds of both methods are independent.
+
+    It holds the test photos fixed; the interval of `compare` holds the seeds fixed. Neither covers the other.
+    """
+    if min(len(baseline.runs), len(new.runs)) < 2:
+        return None
+    difference = new.mean - baseline.mean
+    if baseline.deviation == new.deviation == 0:
+        return difference, difference, difference
+    test = stats.ttest_ind(new.accuracies, baseline.accuracies, equal_var=False)
+    interval = test.confidence_interval(1 - ALPHA)
+    return difference, float(interval.low), float(interval.high)
 
 
 # -- in words -----------------------------------------------------------------------------------------------------

@@ -129,6 +129,15 @@ def images_root(folder: Path) -> Path:
     return next((place for place in places if place.is_dir()), folder)
 
 
+def photos_in(name_or_path: str | Path) -> list[Path]:
+    """Every photo of a dataset's folder, whatever its breed, sorted. DatasetError where there is none."""
+    folder = find_dataset(name_or_path)
+    files, _skipped = _list_photos(images_root(folder).resolve())
+    if not files:
+        raise DatasetError(_("no photos in {folder}").format(folder=folder))
+    return sorted(path for paths in files.values() for path in paths)
+
+
 def breed_of(folder_name: str) -> str:
     """The breed that a folder holds.
 

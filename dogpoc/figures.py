@@ -4,7 +4,8 @@ Backgrounds are transparent and lines grey, so that a figure reads on a light an
 formats (axes, hover) follow the language in use.
 """
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from plotly.subplots import make_subplots
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from dogpoc.metrics import Reliability
+from dogpoc.metrics import Reliability, RiskCoverage
 from dogpoc.translation import _, breed_label, language, percent
 
 BASELINE, NEW = "#0072B2", "#D55E00"  # blue and vermilion of Okabe & Ito (2008): told apart in every colour vision
@@ -23,7 +24,11 @@ CLEAR = "rgba(0, 0, 0, 0)"
 PERCENT = "\u00a0%"
 STEPS = 120  # of a heatmap's colour, sent as 8-bit numbers: 19 kB for 120 x 120 breeds
 BLANK = 0.5 / STEPS  # less than the first step is not drawn
-CELLS = 10_000  # at most that can be clicked, the largest ones: 80 kB
+CELLS = 8_000  # at most that can be clicked, the largest ones: 65 kB
+MANY = 300  # breeds
+LONGEST = 28  # letters of a name beside a matrix
+COLOUR_BAR = 36  # pixels above a matrix
+ROW_NAMES, COLUMN_NAMES = 0, 1  # places of these traces in a matrix
 
 
 # -- what all figures share ---------------------------------------------------------------------------------------
@@ -81,70 +86,95 @@ def probability_bars(breeds: Sequence[str], probs: Sequence[float], colour: str)
 
 
 def confusion_heatmap(
-    values: np.ndarray,
-    photos: np.ndarray | None,
-    breeds: Sequence[str],
-    *,
-    colour: str,
-    top: float,
-    unit: str,
-    chosen: tuple[int, int] | None = None,
+    values: np.ndarray, photos: np.ndarray | None, breeds: Sequence[str], *, colour: str, top: float, unit: str, **marks
 ) -> go.Figure:
-    """A run's confusions: rows = true breed, columns = predicted breed, the diagonal left blank.
+    """A run's confusions: rows = true breed, columns = predicted breed; a cell of 0 or nan is left blank.
 
-    values: (C, C) >= 0, shares (unit "%") or numbers of photos (unit "").   photos: (C, C) numbers of photos, for the
-    hover; None where values say it all.   top: the value that gets the full colour; give both runs the same one.
-    chosen: a cell to frame.
+    values: (C, C) >= 0, shares (unit "%") or numbers of photos (unit ""), right answers as 0.
+    photos: (C, C) numbers of photos, for the hover; None where values say it all.
+    top: the value that gets the full colour; give both runs the same one.
+    marks: chosen, a cell (i, j) to frame; focus, a breed whose row and column to frame.
     The colour grows with the square root of the value, so that single mistakes are seen beside the many.
     """
-    scaled = np.sqrt(_errors(values) / max(top, 1e-9)).clip(0, 1)
+    scaled = np.sqrt(np.nan_to_num(values) / max(top, 1e-9)).clip(0, 1)
+    figure = _matrix(breeds, **marks)
     scale = [[0, CLEAR], [BLANK, CLEAR], [BLANK, _rgba(colour, 0.12)], [1, colour]]
-    return _matrix(scaled, values, photos, breeds, scale, (0, 1), _ticks(top, unit), chosen, unit)
+    _draw_cells(figure, scaled, scale, (0, 1), _ticks(top, unit))
+    words = [_("{photos} photos").format(photos=_datum(1))] if photos is not None else []
+    _add_clickable(figure, scaled, [values * _factor(unit), *([photos] if words else [])], [_value(unit), *words])
+    return figure
 
 
 def difference_heatmap(
     differences: np.ndarray,
-    photos: np.ndarray | None,
+    photos: tuple[np.ndarray, np.ndarray] | None,
     breeds: Sequence[str],
     *,
+    noise: np.ndarray,
     top: float,
     unit: str,
-    chosen: tuple[int, int] | None = None,
+    **marks,
 ) -> go.Figure:
-    """New minus baseline, the diagonal left blank; blue: the baseline makes the mistake more, vermilion: the new one.
+    """New minus baseline; blue: the baseline makes the mistake more, vermilion: the new one, grey: within noise.
 
-    differences: (C, C) of either sign, in the unit of `confusion_heatmap`.
-    photos: (C, C) differences in photos, or None.
+    differences: (C, C) of either sign, in the unit of `confusion_heatmap`.   noise: (C, C) bool.
+    photos: (C, C) numbers of photos of the baseline and of the new run, or None.   marks: as for `confusion_heatmap`.
     """
-    errors = _errors(differences)
-    scaled = (np.sign(errors) * np.sqrt(np.abs(errors) / max(top, 1e-9))).clip(-1, 1)
+    scaled = np.nan_to_num(differences)
+    scaled = (np.sign(scaled) * np.sqrt(np.abs(scaled) / max(top, 1e-9))).clip(-1, 1)
+    figure = _matrix(breeds, **marks)
     scale = [
         *([0, BASELINE], [0.5 - BLANK / 2, _rgba(BASELINE, 0.12)], [0.5 - BLANK / 2, CLEAR]),
         *([0.5 + BLANK / 2, CLEAR], [0.5 + BLANK / 2, _rgba(NEW, 0.12)], [1, NEW]),
     ]
     right, texts = _ticks(top, unit)
     ticks = ([-x for x in right[:0:-1]] + right, [f"\u2212{text}" for text in texts[:0:-1]] + texts)
-    return _matrix(scaled, differences, photos, breeds, scale, (-1, 1), ticks, chosen, unit)
+    real, noisy = np.where(noise, 0, scaled), np.where(noise, scaled, 0)
+    words, numbers = [_value(unit, "+")], [differences * _factor(unit)]
+    if photos is not None:
+        words.append(_("baseline {baseline}, new {new} photos").format(baseline=_datum(1), new=_datum(2)))
+        numbers += photos
+    _draw_cells(figure, real, scale, (-1, 1), ticks)
+    drawn = _add_clickable(figure, real, numbers, words)
+    greys = [[0, CLEAR], [BLANK, CLEAR], [BLANK, _rgba(GREY, 0.15)], [1, _rgba(GREY, 0.75)]]
+    _draw_cells(figure, np.abs(noisy), greys, (0, 1), None)
+    _add_clickable(figure, noisy, numbers, [*words, _("within noise")], most=CELLS - drawn)
+    return figure
+
+
+def clicked(point: Mapping) -> tuple[int | None, int | None]:
+    """What a selected point of a matrix stands for: row and column of a cell; None for the one that a click on a
+    breed's name at the other side leaves open."""
+    row = None if point["curve_number"] == COLUMN_NAMES else int(point["y"])
+    column = None if point["curve_number"] == ROW_NAMES else int(point["x"])
+    return row, column
 
 
 def similarity_order(confusions: np.ndarray) -> np.ndarray:
     """Order of breeds, (C,) int, that puts those which are taken for each other side by side.
 
-    confusions: (C, C) >= 0. Average linkage of what both directions share, leaves in optimal order (Bar-Joseph et al.,
-    2001).
+    confusions: (C, C) >= 0, the diagonal ignored. Average linkage of what both directions share, leaves in optimal
+    order (Bar-Joseph et al., 2001); beyond MANY breeds, where that takes minutes, in the order of the tree.
     """
-    errors = _errors(confusions)
+    errors = np.where(np.eye(len(confusions), dtype=bool), 0, np.nan_to_num(confusions))
     if len(errors) < 3 or not errors.any():
         return np.arange(len(errors))
     alike = np.sqrt(errors + errors.T)
     distances = squareform(1 - alike / alike.max(), checks=False)
-    return leaves_list(linkage(distances, "average", optimal_ordering=True))
+    return leaves_list(linkage(distances, "average", optimal_ordering=len(errors) <= MANY))
 
 
-def _errors(values: np.ndarray) -> np.ndarray:
-    errors = np.nan_to_num(np.asarray(values, dtype=float))
-    np.fill_diagonal(errors, 0)
-    return errors
+def _factor(unit: str) -> int:
+    return 100 if unit else 1
+
+
+def _value(unit: str, sign: str = "") -> str:
+    """The first number of a cell, for the hover."""
+    return _datum(0, f"{sign}.2~f") + PERCENT if unit else _("{photos} photos").format(photos=_datum(0, f"{sign}.0f"))
+
+
+def _datum(place: int, form: str = ".0f") -> str:
+    return f"%{{customdata[{place}]:{form}}}"
 
 
 def _ticks(top: float, unit: str) -> tuple[list[float], list[str]]:
@@ -154,77 +184,122 @@ def _ticks(top: float, unit: str) -> tuple[list[float], list[str]]:
     return np.sqrt(values / max(top, 1e-9)).tolist(), texts
 
 
-def _matrix(scaled, values, photos, breeds, scale, span, ticks, chosen, unit) -> go.Figure:
-    n = len(breeds)
-    z = np.rint(scaled * STEPS).astype(np.int8)
-    rows, columns = np.nonzero(z)
-    if len(rows) > CELLS:
-        largest = np.sort(np.argpartition(-np.abs(scaled[rows, columns]), CELLS)[:CELLS])
-        rows, columns = rows[largest], columns[largest]
-    figure = go.Figure(
-        go.Heatmap(
-            z=z,
-            zmin=span[0] * STEPS,
-            zmax=span[1] * STEPS,
-            colorscale=scale,
-            xgap=1 if n <= 60 else 0,
-            ygap=1 if n <= 60 else 0,
-            hoverinfo="skip",
-            colorbar={
-                "tickvals": [tick * STEPS for tick in ticks[0]],
-                "ticktext": ticks[1],
-                "orientation": "h",
-                "thickness": 6,
-                "len": 0.5,
-                "x": 0,
-                "xanchor": "left",
-                "y": 1,
-                "yanchor": "bottom",
-                "outlinewidth": 0,
-            },
-        )
+def _matrix(breeds: Sequence[str], *, chosen: tuple[int, int] | None = None, focus: int | None = None) -> go.Figure:
+    """An empty matrix with the breeds' names, which can be clicked; layout.width is the least at which all are legible.
+
+    The names are the ticks of the main axes; they stand outside of these, over a second pair of axes, whose invisible
+    markers take the clicks: plotly's ticks cannot.
+    """
+    n, labels = len(breeds), [_shortened(breed_label(breed)) for breed in breeds]
+    cell = 18 if n <= 25 else 14 if n <= 60 else 12 if n <= 150 else max(2, 1800 // n)
+    size = 11 if n <= 25 else 10
+    named = cell >= 10
+    longest = max(map(len, labels), default=0)
+    room = int(14 + 0.45 * size * longest) if named else 24  # pixels beside and above the cells
+    width, height = room + min(cell, 13) * n, COLOUR_BAR + room + cell * n
+    left, above = room / width, room / height
+    axis = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True, "showticklabels": named}
+    axis |= {"tickvals": np.arange(n), "ticktext": labels, "tickfont": {"size": size}}
+    hidden = {"visible": False, "fixedrange": True}
+    steps = max(1, round(room / 36))  # markers along a name: a click finds one that is at most 20 pixels away
+    along = {"range": [-0.5, steps - 0.5]}
+    cells_top = 1 - COLOUR_BAR / height - above
+    figure = go.Figure()
+    _finish(
+        figure,
+        height,
+        width=width,
+        clickmode="event+select",
+        showlegend=False,
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        plot_bgcolor=CLEAR,
+        meta={"cell": cell},
+        xaxis={**axis, "range": [-0.5, n - 0.5], "domain": [left, 1], "side": "top", "tickangle": -90},
+        yaxis={**axis, "range": [n - 0.5, -0.5], "domain": [0, cells_top]},
+        xaxis2={**hidden, **along, "domain": [0, left]},
+        yaxis2={**hidden, **along, "domain": [cells_top, cells_top + above], "anchor": "x"},
     )
-    # A heatmap never reports a click (streamlit#8760); invisible squares over its cells do, and carry the hover.
-    value = values[rows, columns] * (100 if unit else 1)
-    numbers, words = [value], ["%{customdata[0]:.2~f}" + PERCENT] if unit else []
-    if photos is not None:
-        numbers.append(photos[rows, columns])
-        words.append(_("{photos} photos").format(photos=f"%{{customdata[{len(numbers) - 1}]:.0f}}"))
+    figure.update_xaxes(automargin=False)
+    figure.update_yaxes(automargin=False)
+    index, place = np.repeat(np.arange(n), steps), np.tile(np.arange(steps), n)
+    click = "<br>" + _("click to look at this breed") + "<extra></extra>"
+    invisible = {"mode": "markers", "marker": {"size": cell, "color": CLEAR}, "showlegend": False}
+    invisible |= {f"{state}selected": {"marker": {"opacity": 0}} for state in ("", "un")}
+    places = {"x": _small(place), "y": _small(index), "xaxis": "x2", "yaxis": "y"}
+    figure.add_scatter(**invisible, **places, name="rows", hovertemplate="<b>%{y}</b>" + click)
+    places = {"x": _small(index), "y": _small(place), "xaxis": "x", "yaxis": "y2"}
+    figure.add_scatter(**invisible, **places, name="columns", hovertemplate="<b>%{x}</b>" + click)
+    spans = [((-0.5, n - 0.5), (focus - 0.5, focus + 0.5))] if focus is not None else []
+    spans += [span[::-1] for span in spans]
+    background = {"fillcolor": _rgba(GREY, 0.08), "line": {"width": 0}, "layer": "below", "name": "background"}
+    figure.add_shape(type="rect", x0=-0.5, x1=n - 0.5, y0=-0.5, y1=n - 0.5, **background)
+    for x, y in spans:
+        _frame(figure, x, y, "focus", 1)
+    if chosen is not None:
+        i, j = chosen
+        _frame(figure, (j - 0.5, j + 0.5), (i - 0.5, i + 0.5), "chosen", 2.5)
+    return figure
+
+
+def _frame(figure: go.Figure, x: tuple[float, float], y: tuple[float, float], name: str, width: float) -> None:
+    figure.add_shape(type="rect", x0=x[0], x1=x[1], y0=y[0], y1=y[1], name=name, line={"color": GREY, "width": width})
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LONGEST else label[: LONGEST - 1].rstrip(" ,") + "…"
+
+
+def _small(numbers: np.ndarray) -> np.ndarray:
+    """Whole numbers >= 0 in as few bytes as they need on the wire."""
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+
+
+def _draw_cells(figure: go.Figure, scaled: np.ndarray, scale: list, span: tuple[int, int], ticks: tuple | None) -> None:
+    """Colours of all cells, sent as 8-bit numbers. scaled: within span."""
+    gap = 1 if figure.layout.meta["cell"] >= 10 else 0
+    bar = {"orientation": "h", "thickness": 6, "outlinewidth": 0, "len": 220, "lenmode": "pixels"}
+    bar |= {"x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "xpad": 8, "ypad": 2, "tickfont": {"size": 10}}
+    if ticks:
+        bar |= {"tickvals": [tick * STEPS for tick in ticks[0]], "ticktext": ticks[1]}
+    figure.add_heatmap(
+        z=np.rint(scaled * STEPS).astype(np.int8),
+        zmin=span[0] * STEPS,
+        zmax=span[1] * STEPS,
+        colorscale=scale,
+        xgap=gap,
+        ygap=gap,
+        hoverinfo="skip",
+        showscale=ticks is not None,
+        colorbar=bar,
+    )
+
+
+def _add_clickable(
+    figure: go.Figure, scaled: np.ndarray, numbers: list[np.ndarray], words: list[str], most: int = CELLS
+) -> int:
+    """Invisible squares over the cells that are drawn, which report clicks and carry the hover: a heatmap never reports
+    a click (streamlit#8760).
+
+    numbers: (C, C) arrays, of which words speak as _datum(place).   Returns how many cells can be clicked, the `most`
+    that hold most.
+    """
+    rows, columns = np.nonzero(np.rint(scaled * STEPS))
+    if len(rows) > most:
+        largest = np.sort(np.argpartition(-np.abs(scaled[rows, columns]), most)[:most])
+        rows, columns = rows[largest], columns[largest]
     figure.add_scatter(
-        x=columns.astype(np.min_scalar_type(n)),
-        y=rows.astype(np.min_scalar_type(n)),
-        customdata=np.stack(numbers, axis=1).astype(np.float32),
+        x=_small(columns),
+        y=_small(rows),
+        customdata=np.stack([array[rows, columns] for array in numbers], axis=1).astype(np.float32),
         mode="markers",
-        marker={"symbol": "square", "size": max(6, min(24, 560 / n)), "color": CLEAR},
+        marker={"symbol": "square", "size": figure.layout.meta["cell"], "color": CLEAR},
         unselected={"marker": {"opacity": 0}},
         selected={"marker": {"opacity": 0}},
         showlegend=False,
+        name="cells",
         hovertemplate="<b>%{y}</b> → <b>%{x}</b><br>" + " · ".join(words) + "<extra></extra>",
     )
-    if chosen is not None:
-        i, j = chosen
-        figure.add_shape(
-            type="rect",
-            x0=j - 0.5,
-            x1=j + 0.5,
-            y0=i - 0.5,
-            y1=i + 0.5,
-            line={"color": GREY, "width": 2.5},
-            name="chosen",
-        )
-    size = 11 if n <= 25 else 9 if n <= 60 else 6
-    axis = {"showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True, "tickfont": {"size": size}}
-    axis |= {"tickvals": np.arange(n), "ticktext": _labels(breeds)}
-    figure.update_xaxes(**axis, range=[-0.5, n - 0.5], tickangle=-90)
-    figure.update_yaxes(**axis, range=[n - 0.5, -0.5])
-    return _finish(
-        figure,
-        170 + max(12, min(16, 1000 // n)) * n,
-        clickmode="event+select",
-        showlegend=False,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        plot_bgcolor=_rgba(GREY, 0.08),
-    )
+    return len(rows)
 
 
 # -- breeds -------------------------------------------------------------------------------------------------------
@@ -249,9 +324,9 @@ def breed_dumbbells(
             showlegend=False,
         )
     )
-    for name, values, colour, symbol in (
-        (_("baseline"), baseline, BASELINE, "circle"),
-        (_("new"), new, NEW, "diamond"),
+    for name, values, colour, symbol, size in (
+        (_("baseline"), baseline, BASELINE, "circle", 12),  # seen behind the other where both are equal
+        (_("new"), new, NEW, "diamond", 9),
     ):
         figure.add_scatter(
             x=np.asarray(values, dtype=float) * 100,
@@ -259,7 +334,7 @@ def breed_dumbbells(
             customdata=notes,
             mode="markers",
             name=name,
-            marker={"color": colour, "symbol": symbol, "size": 10},
+            marker={"color": colour, "symbol": symbol, "size": size},
             hovertemplate="%{y}<br>" + name + ": %{x:.1f}" + PERCENT + "<br>%{customdata}<extra></extra>",
         )
     figure.update_xaxes(title=title, ticksuffix=PERCENT, fixedrange=True, showgrid=True)
@@ -369,3 +444,357 @@ def best_epoch(history: pd.DataFrame) -> int:
     """Row of the epoch with the least validation loss in the last phase: the one whose weights are kept."""
     last = np.flatnonzero(history["phase"] == history["phase"].iloc[-1])
     return int(last[history["validation_loss"].to_numpy()[last].argmin()])
+
+
+# -- many runs ----------------------------------------------------------------------------------------------------
+
+ROLES = ("baseline", "new")
+WIDE = 20  # largest over smallest, from which an axis is logarithmic
+SYMBOLS = {"baseline": "circle", "new": "diamond", None: "square"}
+COLOURS = {"baseline": BASELINE, "new": NEW, None: GREY}
+
+
+def _role_name(role: str | None) -> str:
+    return {"baseline": _("baseline"), "new": _("new"), None: _("other runs")}[role]
+
+
+def runs_scatter(runs: pd.DataFrame, *, title: str) -> go.Figure:
+    """Accuracy with its 95 % interval against a cost, one point a run.
+
+    runs: columns run, role ("baseline", "new" or None), cost, accuracy, low, high (shares).   title: what the cost is.
+    Costs that span more than WIDE are drawn on a logarithmic axis, without the runs that cost nothing.
+    """
+    paid = runs[runs["cost"] > 0]
+    log = len(paid) > 0 and paid["cost"].max() > WIDE * paid["cost"].min()
+    shown = paid if log else runs
+    figure = go.Figure()
+    for role in (None, *ROLES):
+        part = shown[shown["role"].isna() if role is None else shown["role"] == role]
+        if part.empty:
+            continue
+        figure.add_scatter(
+            x=part["cost"],
+            y=part["accuracy"] * 100,
+            error_y={
+                "array": (part["high"] - part["accuracy"]) * 100,
+                "arrayminus": (part["accuracy"] - part["low"]) * 100,
+                "color": COLOURS[role],
+                "thickness": 1.5,
+                "width": 3,
+            },
+            text=part["run"],
+            mode="markers",
+            name=_role_name(role),
+            marker={"color": COLOURS[role], "symbol": SYMBOLS[role], "size": 11},
+            hovertemplate="<b>%{text}</b><br>%{y:.1f}" + PERCENT + "<br>" + title + ": %{x:,.4~g}<extra></extra>",
+        )
+    figure.update_xaxes(title=title, fixedrange=True, showgrid=True, tickformat="~s")
+    figure.update_xaxes(**({"type": "log", "dtick": 1} if log else {"rangemode": "tozero"}))
+    figure.update_yaxes(title=_("top-1 accuracy"), ticksuffix=PERCENT, fixedrange=True)
+    return _finish(figure, 360)
+
+
+def seed_spread(rows: Sequence[tuple[str, str | None, Sequence[float], float, float]]) -> go.Figure:
+    """The runs of each method side by side: a dot a seed, and the test set's 95 % interval of their mean as a bar.
+
+    rows: (method, role, accuracies of its seeds, low, high), shares.
+    """
+    figure = go.Figure()
+    for method, role, accuracies, low, high in rows:
+        figure.add_scatter(
+            x=[low * 100, high * 100],
+            y=[method, method],
+            mode="lines",
+            line={"color": _rgba(COLOURS[role], 0.3), "width": 14},
+            hovertemplate=_("test photos: {low} to {high}").format(low=percent(low), high=percent(high))
+            + "<extra></extra>",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=np.asarray(accuracies) * 100,
+            y=[method] * len(accuracies),
+            mode="markers",
+            marker={
+                "color": COLOURS[role],
+                "symbol": SYMBOLS[role],
+                "size": 11,
+                "line": {"color": "white", "width": 1},
+            },
+            hovertemplate="%{x:.2f}" + PERCENT + "<extra></extra>",
+            showlegend=False,
+        )
+    figure.update_xaxes(title=_("top-1 accuracy"), ticksuffix=PERCENT, fixedrange=True, showgrid=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False, categoryarray=[row[0] for row in rows])
+    return _finish(figure, 110 + 44 * len(rows))
+
+
+def accuracy_by_breeds(
+    sizes: Sequence[int], tables: dict[str, np.ndarray], trained: pd.DataFrame | None = None
+) -> go.Figure:
+    """Accuracy as the number of breeds grows, for each role: mean and 95 % band of random subsets.
+
+    tables: role -> (len(sizes), 3) of metrics.accuracy_by_breeds.   trained: runs that were trained on so many breeds
+    only: columns role, breeds, accuracy, low, high.
+    """
+    figure = go.Figure()
+    for role, table in tables.items():
+        share = table * 100
+        figure.add_scatter(
+            x=[*sizes, *sizes[::-1]],
+            y=[*share[:, 1], *share[::-1, 2]],
+            mode="lines",
+            fill="toself",
+            fillcolor=_rgba(COLOURS[role], 0.12),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=sizes,
+            y=share[:, 0],
+            mode="lines+markers",
+            name=_role_name(role),
+            line={"color": COLOURS[role]},
+            marker={"symbol": SYMBOLS[role], "size": 9},
+            hovertemplate=_("{breeds} breeds").format(breeds="%{x}") + ": %{y:.1f}" + PERCENT + "<extra></extra>",
+        )
+        part = trained[trained["role"] == role] if trained is not None else pd.DataFrame()
+        if len(part):
+            figure.add_scatter(
+                x=part["breeds"],
+                y=part["accuracy"] * 100,
+                error_y={
+                    "array": (part["high"] - part["accuracy"]) * 100,
+                    "arrayminus": (part["accuracy"] - part["low"]) * 100,
+                    "thickness": 1.5,
+                },
+                mode="markers",
+                name=_("{role}, trained on these breeds only").format(role=_role_name(role)),
+                marker={"symbol": SYMBOLS[role] + "-open", "size": 13, "color": COLOURS[role], "line": {"width": 2}},
+                hovertemplate="%{y:.1f}" + PERCENT + "<extra></extra>",
+            )
+    figure.update_xaxes(title=_("breeds to tell apart"), tickvals=list(sizes), fixedrange=True, showgrid=True)
+    figure.update_yaxes(title=_("top-1 accuracy"), ticksuffix=PERCENT, fixedrange=True)
+    return _finish(figure, 380)
+
+
+def risk_coverage(curves: dict[str, RiskCoverage], chosen: dict[str, tuple[float, float]]) -> go.Figure:
+    """Accuracy of the answers given against the share of photos answered, for each role.
+
+    chosen: role -> (coverage, accuracy) at the threshold in use, marked; accuracy nan where nothing is answered.
+    """
+    figure = go.Figure()
+    for role, curve in curves.items():
+        thinned = np.unique(np.linspace(0, len(curve.coverage) - 1, 300).astype(int))
+        figure.add_scatter(
+            x=curve.coverage[thinned] * 100,
+            y=curve.accuracy[thinned] * 100,
+            customdata=curve.threshold[thinned] * 100,
+            mode="lines",
+            name=_role_name(role),
+            line={"color": COLOURS[role], "shape": "hv"},
+            hovertemplate=_("sure by at least {threshold}: answers {coverage}, {accuracy} of them right").format(
+                threshold="%{customdata:.0f}" + PERCENT, coverage="%{x:.1f}" + PERCENT, accuracy="%{y:.1f}" + PERCENT
+            )
+            + "<extra></extra>",
+        )
+        coverage, accuracy = chosen[role]
+        figure.add_scatter(
+            x=[coverage * 100],
+            y=[accuracy * 100],
+            mode="markers",
+            showlegend=False,
+            marker={
+                "symbol": SYMBOLS[role],
+                "size": 14,
+                "color": COLOURS[role],
+                "line": {"color": "white", "width": 2},
+            },
+            hoverinfo="skip",
+        )
+    figure.update_xaxes(title=_("photos answered"), ticksuffix=PERCENT, fixedrange=True, range=[0, 101.5])
+    lowest = min((curve.accuracy.min() for curve in curves.values()), default=0)
+    figure.update_yaxes(
+        title=_("of these, right"), ticksuffix=PERCENT, fixedrange=True, range=[max(0, lowest * 100 - 2), 100.6]
+    )
+    return _finish(figure, 380)
+
+
+# -- the photos ---------------------------------------------------------------------------------------------------
+
+
+def photos_per_breed(counts: pd.DataFrame) -> go.Figure:
+    """Stacked bars of photos per breed, one colour a split. counts: rows = breeds (names), columns = splits."""
+    names = {"train": _("training"), "validation": _("validation"), "test": _("test")}
+    shades = {"train": 0.35, "validation": 0.65, "test": 1.0}
+    figure = go.Figure()
+    for split in counts.columns:
+        figure.add_bar(
+            x=_labels(counts.index),
+            y=counts[split],
+            name=names[split],
+            marker_color=_rgba("#009E73", shades[split]),
+            hovertemplate="%{x}<br>" + names[split] + ": %{y}<extra></extra>",
+        )
+    figure.update_xaxes(fixedrange=True, showticklabels=len(counts) <= 60, tickangle=-90, tickfont={"size": 9})
+    figure.update_yaxes(title=_("photos"), fixedrange=True)
+    return _finish(figure, 380, barmode="stack", bargap=0.15)
+
+
+def photo_sizes(table: pd.DataFrame) -> go.Figure:
+    """Photos by their shorter side in pixels. table: columns width, height."""
+    shorter = table[["width", "height"]].min(axis=1)
+    counts, edges = np.histogram(shorter, bins=30)
+    figure = go.Figure(
+        go.Bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts,
+            width=np.diff(edges),
+            customdata=np.stack([edges[:-1], edges[1:]], axis=1),
+            marker_color="#009E73",
+            hovertemplate="%{customdata[0]:.0f} – %{customdata[1]:.0f} px: %{y}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title=_("shorter side, pixels"), fixedrange=True)
+    figure.update_yaxes(title=_("photos"), fixedrange=True)
+    return _finish(figure, 260, bargap=0.05)
+
+
+def accuracy_by_source(rows: Sequence[tuple[str, str | None, str, float, float, float]]) -> go.Figure:
+    """Accuracy of each run on photos from each source, with its 95 % interval; filled: the first source, open: others.
+
+    rows: (run, role or None for a yardstick, source, accuracy, low, high), shares.
+    """
+    figure, sources = go.Figure(), list(dict.fromkeys(row[2] for row in rows))
+    runs = list(dict.fromkeys(row[0] for row in rows))
+    for run, role, source, accuracy, low, high in rows:
+        place = sources.index(source)
+        figure.add_scatter(
+            x=[accuracy * 100],
+            y=[runs.index(run) + 0.22 * (place - (len(sources) - 1) / 2)],
+            error_x={"array": [(high - accuracy) * 100], "arrayminus": [(accuracy - low) * 100], "thickness": 1.5},
+            mode="markers",
+            marker={
+                "color": COLOURS[role],
+                "symbol": SYMBOLS[role] + ("-open" if place else ""),
+                "size": 11,
+                "line": {"width": 2},
+            },
+            showlegend=False,
+            hovertemplate=f"<b>{run}</b><br>{source}: %{{x:.1f}}" + PERCENT + "<extra></extra>",
+        )
+    for place, source in enumerate(sources):  # the legend speaks of sources, in no run's colour
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=source,
+            marker={"color": GREY, "symbol": "circle" + ("-open" if place else ""), "size": 10, "line": {"width": 2}},
+        )
+    figure.update_xaxes(title=_("top-1 accuracy"), ticksuffix=PERCENT, fixedrange=True, showgrid=True)
+    figure.update_yaxes(
+        tickvals=list(range(len(runs))), ticktext=runs, range=[len(runs) - 0.4, -0.6], fixedrange=True, showgrid=False
+    )
+    return _finish(figure, 120 + 56 * len(runs))
+
+
+# -- explanations -------------------------------------------------------------------------------------------------
+
+
+def picture_cells(
+    picture: bytes,
+    words: Sequence[Sequence[str]],
+    *,
+    height: int,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    chosen: tuple[int, int] | None = None,
+    rings: Sequence[tuple[int, int]] = (),
+) -> go.Figure:
+    """A picture under a grid of cells that can be clicked (points in row-major order) and tell their words on hover.
+
+    picture: JPEG, square cells.   words: a text for each cell.   rows, columns: names at the sides.   chosen: a cell
+    (row, column) to frame.   rings: cells to mark.
+    """
+    n, m = len(words), len(words[0])
+    source = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+    figure = go.Figure()
+    figure.add_layout_image(
+        source=source, xref="x", yref="y", x=-0.5, y=-0.5, sizex=m, sizey=n, sizing="stretch", layer="below"
+    )
+    index = np.arange(n * m)
+    figure.add_scatter(
+        x=_small(index % m),
+        y=_small(index // m),
+        text=[text for line in words for text in line],
+        mode="markers",
+        marker={"symbol": "square", "size": max(6, int(0.9 * height / n)), "color": CLEAR},
+        unselected={"marker": {"opacity": 0}},
+        selected={"marker": {"opacity": 0}},
+        showlegend=False,
+        hovertemplate="%{text}<extra></extra>",
+    )
+    for row, column in rings:
+        figure.add_shape(
+            type="circle",
+            x0=column - 0.3,
+            x1=column + 0.3,
+            y0=row - 0.3,
+            y1=row + 0.3,
+            line={"color": "#56B4E9", "width": 2},
+        )
+    if chosen is not None:
+        row, column = chosen
+        box = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+        figure.add_shape(type="rect", line={"color": "#009E73", "width": 3}, **box)
+    axis = {"fixedrange": True, "showgrid": False, "zeroline": False, "ticks": ""}
+    _finish(figure, height, margin={"l": 0, "r": 0, "t": 0, "b": 0}, clickmode="event+select", hovermode="closest")
+    figure.update_xaxes(
+        range=[-0.5, m - 0.5], tickvals=list(range(m)), ticktext=columns, showticklabels=columns is not None, **axis
+    )
+    figure.update_yaxes(
+        range=[n - 0.5, -0.5], tickvals=list(range(n)), ticktext=rows, showticklabels=rows is not None, **axis
+    )
+    figure.update_xaxes(constrain="domain", side="top")
+    return figure.update_yaxes(scaleanchor="x", constrain="domain")
+
+
+def faithfulness_curves(
+    own: np.ndarray, random: np.ndarray, blob: np.ndarray, *, colour: str, name: str, title: str
+) -> go.Figure:
+    """Insertion (left) and deletion (right) of a map, of random maps (their mean) and of a centred blob.
+
+    own, random, blob: (2, steps + 1) probabilities.   name: the map's.   title: what the probability is of.
+    """
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        x_title=_("share of the photo"),
+        column_titles=[_("shown"), _("hidden")],
+    )
+    kinds = (
+        (name, own, {"color": colour, "width": 3}),
+        (_("random maps"), random, {"color": GREY, "width": 2, "dash": "dot"}),
+        (_("centred blob"), blob, {"color": GREY, "width": 2, "dash": "dash"}),
+    )
+    share = np.linspace(0, 100, own.shape[-1])
+    for label, curves, line in kinds:
+        for place in range(2):
+            figure.add_scatter(
+                x=share,
+                y=curves[place] * 100,
+                mode="lines",
+                name=label,
+                legendgroup=label,
+                showlegend=place == 0,
+                line=line,
+                hovertemplate=label + ": %{y:.0f}" + PERCENT + "<extra></extra>",
+                row=1,
+                col=place + 1,
+            )
+    figure.update_xaxes(range=[0, 100], fixedrange=True, ticksuffix=PERCENT, tickvals=[0, 50, 100])
+    figure.update_yaxes(range=[0, 103], fixedrange=True, ticksuffix=PERCENT)
+    figure.update_yaxes(title=title, col=1)
+    return _finish(figure, 300, legend={"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0, "title": None})

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import safetensors
 import timm
 import torch
@@ -24,7 +25,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from dogpoc import DogpocError, artifacts, dataset, embedding
+from dogpoc import DogpocError, artifacts, dataset, doubt, embedding
 from dogpoc.methods import Backbone, Preprocessing
 from dogpoc.photo import read_photo
 from dogpoc.translation import _
@@ -397,6 +398,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
     }
     stored = np.load(partial.path, mmap_mode="r")
     info["temperature"] = artifacts.temperature(info, photos, stored)
+    info["doubt"] = artifacts.doubt(info, photos, stored)
     info["metrics"] = artifacts.measure(info, photos, stored)
     return artifacts.write_run(info, {"logits.npy": partial.path})
 
@@ -496,7 +498,7 @@ def embed(run: str, dataset_name: str, *, command: str, progress: bool = False) 
     photos = artifacts.read_photos(dataset_name)
     key = {
         "photos_digest": artifacts.read_dataset(dataset_name)["digest"],
-        "weights": home["files"]["weights.safetensors"],
+        "weights": home["files"].get("weights.safetensors"),
         "seed": EMBEDDING_SEED,
     }
     if key.items() <= info.get("embedding", {}).items() and _is_embedded(info):
@@ -519,6 +521,49 @@ def embed(run: str, dataset_name: str, *, command: str, progress: bool = False) 
         "runtime": classifier.runtime,
     }
     return artifacts.write_run({**info, "embedding": made}, files)
+
+
+def meet_unknown(run: str, dataset_name: str, photos: str, *, command: str, progress: bool = False) -> dict:
+    """Measure how well `run` notices what it was not taught: the photos of a folder of other breeds, and noise.
+
+    photos: name or path of a dataset none of whose breeds the run knows. Stores the strangeness of each (unknown.csv)
+    and doubt.detection of each source. Returns run.json. Errors: ArtifactError, ModelError, DatasetError.
+    """
+    info = artifacts.read_run(dataset_name, run)
+    if not info.get("doubt"):
+        raise ModelError(
+            _("run '{run}' has no thresholds: it was not validated. Run: {command}").format(
+                run=run, command=f"python -m dogpoc evaluate {run} --data {dataset_name}"
+            )
+        )
+    paths = dataset.photos_in(photos)
+    breeds = {dataset.breed_of(path.parent.name) for path in paths}
+    if known := sorted(breeds & set(info["breeds"])):
+        raise ModelError(
+            _("run '{run}' knows {breeds}: choose photos of other breeds").format(run=run, breeds=known[0])
+        )
+    classifier = load_classifier(dataset_name, run)
+    logits = {
+        Path(photos).name: np.concatenate([batch for batch, _f in stream(classifier, paths, progress=progress)]),
+        "noise": classifier.logits(noise()),
+    }
+    temperature = info["doubt"]["temperature"]
+    parts = {source: doubt.strangeness(part, temperature).round(6) for source, part in logits.items()}
+    table = pd.concat(pd.DataFrame({"source": source, "strangeness": part}) for source, part in parts.items())
+    commands = {**info["commands"], "unknown": command}
+    info = {**info, "commands": commands, "unknown": artifacts.measure_unknown(info, table)}
+    return artifacts.write_run(info, {"unknown.csv": table.to_csv(index=False, lineterminator="\n").encode()})
+
+
+def noise(pictures: int = 60, seed: int = 0) -> list[Image.Image]:
+    """Pictures of nothing: a third grains, a third soft blotches, a third one colour."""
+    rng, size = np.random.default_rng(seed), (224, 224)
+    made = []
+    for k in range(pictures):
+        side = (224, 8, 1)[k % 3]
+        pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        made.append(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    return made
 
 
 def _is_embedded(info: dict) -> bool:

@@ -34,6 +34,17 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
 
 
+def likeliest(logits: np.ndarray, k: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` likeliest breeds of one photo, all by default: (indices, probabilities), likeliest first; ties by index.
+
+    >>> breeds, probs = likeliest(np.array([0.0, 2.0, 2.0]), 2)
+    >>> breeds.tolist(), probs.round(2).tolist()
+    ([1, 2], [0.47, 0.47])
+    """
+    order = np.argsort(-np.asarray(logits), kind="stable")[:k]
+    return order, softmax(np.asarray(logits)[None])[0][order]
+
+
 def ranks(logits: np.ndarray, true: np.ndarray) -> np.ndarray:
     """How many breeds stand before the true one, (n,) int in 0..C-1; 0 = right.
 
@@ -200,8 +211,8 @@ def confusions(logits: np.ndarray, true: np.ndarray) -> Confusions:
 
 
 def blocks(n: int, width: int) -> Iterator[slice]:
-    """Slices that together cover n rows of `width` numbers, some 4 million numbers each."""
-    step = max(1, (1 << 22) // max(1, width))
+    """Slices that together cover n rows of `width` numbers, some million numbers each."""
+    step = max(1, (1 << 20) // max(1, width))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 

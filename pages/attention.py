@@ -1,17 +1,24 @@
-"""/attention: where a vision transformer looks, layer by layer and head by head."""
+"""/attention: where a vision transformer looks, and what in a photo speaks for a breed to each run.
 
+What a model computes for the photo on show is kept for the session, under what it was asked: every layer, head, patch
+and opacity is drawn from it.
+"""
+
+import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from PIL import Image
 
-from dogpoc import DogpocError, figures
+from dogpoc import DogpocError, artifacts, faithfulness, figures
 from dogpoc import dataset as photo_files
 from dogpoc.metrics import softmax
 from dogpoc.photo import read_photo
-from dogpoc.translation import _, breed_label, number, percent
+from dogpoc.translation import _, breed_label, ngettext, number, percent
 from pages import shared
 from pages.shared import answering
 
@@ -21,42 +28,97 @@ if TYPE_CHECKING:
     from dogpoc.explanation import Attention
 
 TOP = 3  # breeds shown
-SMALL = 128  # pixels, both sides, of one of many maps
+SMALL = 64  # pixels, both sides, of one of many maps
+SEED = 0  # of the random maps
+MEAN = -1  # in place of a head
+RANDOMISED_LIMIT = 0.2  # of the rank correlation with shuffled weights
 
 
 @dataclass(frozen=True)
-class Look:
-    """A run's one look at a photo, kept for the session: every layer and head is drawn from it.
+class Seen:
+    """A photo as a run sees it, and the run's answer.
 
-    pixels: (S, S, 3) uint8, the part of the photo that the model sees.   breeds, probs: most probable first.
+    pixels: (S, S, 3) uint8, the model's own.   shown: the same, sharper.   logits: (C,).   usual: the method for it.
     """
 
+    run: str
     pixels: np.ndarray
-    attention: "Attention"  # maps as float16
+    shown: np.ndarray
     breeds: list[str]
-    probs: np.ndarray
+    logits: np.ndarray
+    usual: str
+
+    @property
+    def order(self) -> np.ndarray:
+        """Breeds, most probable first."""
+        return np.argsort(-self.logits, kind="stable")
+
+    @property
+    def probs(self) -> np.ndarray:
+        return softmax(self.logits[None])[0]
 
 
-def look(run: str, data: bytes) -> Look | str:
-    """A run's look at the photo in a file's bytes, or one line why there is none: it has no attention.
+def kept(asked: tuple, what: tuple, make: Callable):
+    """What make() returns, worked out once for the photo `asked` for and kept while that is on show."""
+    if st.session_state.get("attention-kept", (None,))[0] != asked:
+        st.session_state["attention-kept"] = (asked, {})
+    found = st.session_state["attention-kept"][1]
+    if what not in found:
+        with st.spinner(_("Looking …")):
+            found[what] = make()
+    return found[what]
 
-    Raises PhotoError, ModelError, ArtifactError.
-    """
+
+def see(run: str, data: bytes) -> Seen:
+    """The photo in a file's bytes as `run` sees it. Raises PhotoError, ModelError, ArtifactError."""
     image = answering.in_turn(read_photo, data)
     model = answering.classifier(shared.dataset(), run)
-    from dogpoc.explanation import ExplanationError
+    return answering.in_turn(_see, run, model, image)
+
+
+def _see(run: str, model, image: Image.Image) -> Seen:
+    from dogpoc.explanation import usual_method
+    from dogpoc.inference import preprocess
+
+    pixels = preprocess(image, model.preprocessing)
+    logits = model.forward(np.stack([pixels]))[0][0]
+    return Seen(run, pixels, answering.seen(model, image), model.breeds, logits, usual_method(model.model))
+
+
+def look(seen: Seen) -> "Attention | str":
+    """The attention of a run's model for the photo, or one line why there is none."""
+    model = answering.classifier(shared.dataset(), seen.run)
+    from dogpoc.explanation import ExplanationError, attention_maps
+    from dogpoc.inference import to_tensor
 
     try:
-        attention = answering.in_turn(answering.attention, model, image)
+        found = answering.in_turn(
+            lambda: attention_maps(model.model, to_tensor(np.stack([seen.pixels]), model.preprocessing))
+        )
     except ExplanationError as error:
         return str(error)
-    order = np.argsort(-attention.logits, kind="stable")
-    return Look(
-        answering.seen(model, image),
-        replace(attention, maps=attention.maps.astype(np.float16)),
-        [model.breeds[i] for i in order],
-        softmax(attention.logits[None])[0][order],
-    )
+    return replace(found, maps=found.maps.astype(np.float16))
+
+
+def explain(seen: Seen, method: str, breed: int, against: int | None) -> np.ndarray | str:
+    """A map of what speaks for the breed to a run, or one line why there is none."""
+    model = answering.classifier(shared.dataset(), seen.run)
+    from dogpoc.explanation import ExplanationError, explain_pixels
+
+    try:
+        return answering.in_turn(explain_pixels, model, seen.pixels, method, breed, against)
+    except ExplanationError as error:
+        return str(error)
+
+
+def curves(seen: Seen, maps: np.ndarray) -> np.ndarray:
+    """Logits of insertion and deletion for each of `maps`, (n, 2, S + 1, C); other visitors' photos go in between."""
+    model = answering.classifier(shared.dataset(), seen.run)
+
+    def forward(frames: np.ndarray) -> np.ndarray:
+        return answering.in_turn(model.forward, frames)[0]
+
+    return np.stack([faithfulness.insertion_deletion(forward, seen.pixels, values) for values in maps])
 
 
 # -- which photo --------------------------------------------------------------------------------------------------
@@ -65,7 +127,7 @@ def look(run: str, data: bytes) -> Look | str:
 def choose_test_photo(given: shared.Answers) -> tuple[tuple, bytes] | None:
     """The test photo of the URL (photo=) or of the two select boxes: what it is known by, and its bytes."""
     photos = given.evaluation.photos
-    new = shared.answers(shared.dataset(), shared.new())
+    new = shared.all_answers(shared.dataset(), shared.new())
     wrong = new.predicted != new.evaluation.true
     default = new.evaluation.photos["id"].iloc[int(wrong.argmax())]  # its first mistake, or the first photo
     asked = st.query_params.get("photo", default)
@@ -107,7 +169,7 @@ def _photo_label(photo: str, breed: str, predicted: str) -> str:
 
 def choose_photo(run: str) -> tuple[tuple, bytes] | None:
     """The photo to look at: (what it is known by, bytes), or None while there is none. Raises ArtifactError."""
-    given = shared.answers(shared.dataset(), run)
+    given = shared.all_answers(shared.dataset(), run)
     ways = {"test": _("Test photo"), "upload": _("Your own")}
     found = shared.photos_found(given.evaluation.photos)
     way = st.segmented_control(
@@ -124,68 +186,200 @@ def choose_photo(run: str) -> tuple[tuple, bytes] | None:
     return upload and ((upload.file_id, None), upload.getvalue())
 
 
-# -- drawing ------------------------------------------------------------------------------------------------------
+# -- the answer ---------------------------------------------------------------------------------------------------
 
 
-def show_answer(run: str, role: str, looked: Look, true_breed: str | None) -> None:
+def answer_sentence(seen: Seen, true_breed: str | None) -> str:
     """What the run says, and for a test photo whether that is right."""
-    breed, prob = looked.breeds[0], looked.probs[0]
+    breed = seen.breeds[seen.order[0]]
     sentence = _("To {run} it looks like **{breed}** ({prob}).").format(
-        run=run, breed=breed_label(breed), prob=percent(prob, 0)
+        run=seen.run, breed=breed_label(breed), prob=percent(float(seen.probs.max()), 0)
     )
     if true_breed == breed:
         sentence += " " + _("That is right.")
     elif true_breed:
         sentence += " " + _("In truth: **{breed}**.").format(breed=breed_label(true_breed))
+    return sentence
+
+
+def show_answer(seen: Seen, role: str, true_breed: str | None) -> None:
+    """The run's answer in words and as bars."""
+    sentence = answer_sentence(seen, true_breed)
     said, top = st.columns(2, vertical_alignment="center")
     said.markdown(f"#### {shared.MARK[role]} {sentence}")
-    bars = figures.probability_bars(looked.breeds[:TOP], looked.probs[:TOP], shared.ROLE[role])
+    first = seen.order[:TOP]
+    bars = figures.probability_bars([seen.breeds[i] for i in first], seen.probs[first], shared.ROLE[role])
     top.plotly_chart(bars, config=shared.CHART, key="bars", alt=sentence)
 
 
-def show_maps(looked: Look) -> None:
-    """One layer and head, the rollout and the photo side by side, then all layers; nothing here runs the model."""
-    from dogpoc.explanation import overlay, rollout, token_map
+# -- where it looks -----------------------------------------------------------------------------------------------
 
-    layers, heads = looked.attention.maps.shape[:2]
+
+def show_attention(asked: tuple, role: str, run: str, data: bytes, true_breed: str | None) -> None:
+    """One layer and head, the rollout and the photo, then all layers and heads; only the first look runs the model."""
+    seen = kept(asked, ("seen", run), lambda: see(run, data))
+    attention = kept(asked, ("attention", run), lambda: look(seen))
+    if isinstance(attention, str):
+        offer_other(role, attention)
+        return
+    show_answer(seen, role, true_breed)
+    from dogpoc.explanation import outliers, overlay, rollout, token_map
+
+    layers, heads = attention.maps.shape[:2]
+    keys = {"layer": f"attention-layer-{layers}", "head": f"attention-head-{heads}"}
     columns = st.columns(3)
-    layer = columns[0].slider(_("Layer"), 1, layers, layers, key=f"attention-layer-{layers}") - 1
-    head = columns[1].selectbox(
-        _("Head"), [None, *range(heads)], format_func=_head_label, key=f"attention-head-{heads}"
-    )
+    layer = columns[0].slider(_("Layer"), 1, layers, layers, key=keys["layer"]) - 1
+    head = columns[1].select_slider(_("Head"), [MEAN, *range(heads)], format_func=_head_label, key=keys["head"])
     opacity = columns[2].slider(_("Opacity of the map"), 0, 100, 55, format="%d %%", key="attention-opacity") / 100
+    patch = choose_patch(attention)
 
-    values = token_map(looked.attention, layer, head)
-    said = (
-        _("Layer {layer}, mean of all heads: {share} of the attention is on the patches")
-        if head is None
-        else _("Layer {layer}, head {head}: {share} of the attention is on the patches")
-    ).format(layer=layer + 1, head=_head_label(head), share=percent(float(values.sum()), 0))
-    pictures = (
-        (overlay(looked.pixels, values, opacity), said),
-        (overlay(looked.pixels, rollout(looked.attention), opacity), _("Rollout: all layers together")),
-        (looked.pixels, _("The part of the photo that the model sees")),
+    values = token_map(attention, layer, None if head == MEAN else head, patch)
+    away = outliers(attention)
+    left, middle, right = st.columns(3)
+    with left:
+        show_patches(seen, attention, values, away, patch, opacity)
+        st.caption(_attention_words(layer, head, patch, float(values.sum())))
+    with middle:
+        caption = _("Rollout: all layers together")
+        picture = answering.jpeg(overlay(seen.shown, rollout(attention), opacity))
+        st.image(picture, caption=caption, alt=caption, width="stretch")
+    with right:
+        caption = _("The part of the photo that the model sees, in {rows} x {columns} patches").format(
+            rows=attention.grid[0], columns=attention.grid[1]
+        )
+        st.image(answering.jpeg(_with_patches(seen.shown, attention.grid)), caption=caption, alt=caption)
+    st.caption(f"{_what_is_drawn(attention)} {_outlier_words(away)}")
+    show_all_heads(seen, attention, patch, opacity, keys)
+
+
+def choose_patch(attention: "Attention") -> tuple[int, int] | None:
+    """The patch whose attention is drawn, by a click on it or in the box; None for the answer's own token."""
+    rows, columns = attention.grid
+    names = {MEAN: _("the answer")}
+    names |= {
+        i: _("row {row}, column {column}").format(row=i // columns + 1, column=i % columns + 1)
+        for i in range(rows * columns)
+    }
+    key = f"attention-patch-{rows}-{columns}"
+    chosen = st.selectbox(_("Attention of"), list(names), format_func=names.get, key=key)
+    return None if chosen == MEAN else divmod(chosen, columns)
+
+
+def show_patches(
+    seen: Seen, attention: "Attention", values: np.ndarray, away: np.ndarray, patch: tuple | None, opacity: float
+) -> None:
+    """The map over the photo, patch by patch: each tells its share, and a click shows what it attends to."""
+    from dogpoc.explanation import overlay
+
+    columns = attention.grid[1]
+    key, box = "attention-patches", f"attention-patch-{attention.grid[0]}-{columns}"
+
+    def choose() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points:
+            clicked = points[0]["point_index"]
+            st.session_state[box] = MEAN if st.session_state.get(box) == clicked else clicked
+
+    words = [
+        [_patch_words(row, column, float(values[row, column]), bool(away[row, column])) for column in range(columns)]
+        for row in range(len(values))
+    ]
+    picture = answering.jpeg(overlay(seen.shown, values, opacity, smooth=False))
+    figure = figures.picture_cells(
+        picture, words, height=330, chosen=patch, rings=[tuple(map(int, place)) for place in np.argwhere(away)]
     )
-    for column, (picture, caption) in zip(st.columns(3), pictures, strict=True):
-        column.image(answering.jpeg(picture), caption=caption, alt=caption, width="stretch")
+    alt = _("Map of the attention over the photo")
+    st.plotly_chart(figure, config=shared.CHART, key=key, on_select=choose, selection_mode="points", alt=alt)
+
+
+def _patch_words(row: int, column: int, share: float, outlier: bool) -> str:
+    words = _("row {row}, column {column}: {share}").format(row=row + 1, column=column + 1, share=percent(share, 2))
+    return f"{words}<br>{_('outlier token')}" if outlier else words
+
+
+def _with_patches(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """The photo with the borders of its patches."""
+    drawn = pixels.copy()
+    for axis, cells in enumerate(grid):
+        lines = (np.arange(1, cells) * pixels.shape[axis] / cells).round().astype(int)
+        part = drawn[lines] if axis == 0 else drawn[:, lines]
+        drawn[(lines,) if axis == 0 else (slice(None), lines)] = part // 2 + 110
+    return drawn
+
+
+def _attention_words(layer: int, head: int, patch: tuple | None, share: float) -> str:
+    place = _("Layer {layer}, {head}").format(layer=layer + 1, head=_head_name(head))
+    if patch is None:
+        said = _("{share} of the attention is on the patches").format(share=percent(share, 0))
+    else:
+        said = _("of the patch in row {row}, column {column}, {share} of the attention is on patches").format(
+            row=patch[0] + 1, column=patch[1] + 1, share=percent(share, 0)
+        )
+    return f"{place}: {said}. " + _("Click a patch to see what it attends to; once more for the answer.")
+
+
+def _what_is_drawn(attention: "Attention") -> str:
     drawn = (
         _("Drawn is the attention of the class token, from which the answer is read.")
-        if looked.attention.class_token
+        if attention.class_token
         else _("This model has no class token: drawn is the mean over all patches, from which the answer is read.")
     )
     warning = _("**Attention shows where the model looks, not why it decides.** Dark: least, bright: most.")
-    st.caption(f"{warning} {drawn}")
-    with st.expander(_("All layers (mean of all heads)"), expanded=True):
-        small = looked.pixels[:: answering.SHOWN // SMALL, :: answering.SHOWN // SMALL]
-        with st.container(horizontal=True, gap="small"):
-            for i in range(layers):
-                caption = _("Layer {layer}").format(layer=i + 1)
-                values = token_map(looked.attention, i)
-                st.image(answering.jpeg(overlay(small, values, opacity)), caption=caption, width=SMALL, alt=caption)
+    return f"{warning} {drawn}"
 
 
-def _head_label(head: int | None) -> str:
-    return _("mean of all") if head is None else number(head + 1)
+def _outlier_words(away: np.ndarray) -> str:
+    n = int(away.sum())
+    if not n:
+        return _("No outlier tokens: no patch's token is over twice as long as the median one.")
+    return ngettext(
+        "{n} outlier token (blue ring): over twice as long as the median, it holds notes about the whole photo.",
+        "{n} outlier tokens (blue rings): over twice as long as the median, they hold notes about the whole photo.",
+        n,
+    ).format(n=n)
+
+
+def show_all_heads(seen: Seen, attention: "Attention", patch: tuple | None, opacity: float, keys: dict) -> None:
+    """A small map of each layer and head; a click brings it up."""
+    from dogpoc.explanation import overlay, token_map
+
+    layers, heads = attention.maps.shape[:2]
+    small = np.asarray(Image.fromarray(seen.shown).resize((SMALL, SMALL)))
+    kinds, rows = [MEAN, *range(heads)], []
+    for head in kinds:
+        maps = [token_map(attention, layer, None if head == MEAN else head, patch) for layer in range(layers)]
+        rows.append(np.concatenate([overlay(small, values, opacity) for values in maps], axis=1))
+
+    def choose() -> None:
+        points = st.session_state["attention-all"]["selection"]["points"]
+        if points:
+            row, layer = divmod(points[0]["point_index"], layers)
+            st.session_state[keys["layer"]], st.session_state[keys["head"]] = layer + 1, kinds[row]
+
+    words = [
+        [_("Layer {layer}, {head}").format(layer=layer + 1, head=_head_name(head)) for layer in range(layers)]
+        for head in kinds
+    ]
+    figure = figures.picture_cells(
+        answering.jpeg(np.concatenate(rows), SMALL * max(layers, heads + 1)),
+        words,
+        height=24 + 72 * len(kinds),
+        rows=[_head_label(head) for head in kinds],
+        columns=[number(layer + 1) for layer in range(layers)],
+    )
+    with st.expander(_("All layers (columns) and heads (rows)"), expanded=True):
+        alt = _("A small attention map for each layer and head")
+        st.plotly_chart(
+            figure, config=shared.CHART, key="attention-all", on_select=choose, selection_mode="points", alt=alt
+        )
+
+
+def _head_label(head: int) -> str:
+    return _("mean of all") if head == MEAN else number(head + 1)
+
+
+def _head_name(head: int) -> str:
+    return _("mean of all heads") if head == MEAN else _("head {head}").format(head=head + 1)
 
 
 def offer_other(role: str, reason: str) -> None:
@@ -199,28 +393,281 @@ def offer_other(role: str, reason: str) -> None:
     )
 
 
-st.title(_("Where does it look?"))
-roles = {role: f"{shared.role_name(role)} · {shared.run(role)}" for role in ("new", "baseline")}
-role = st.segmented_control(
-    _("Run"), list(roles), format_func=roles.get, default="new", required=True, key="attention-role"
-)
+# -- why this breed -----------------------------------------------------------------------------------------------
+
+
+def method_name(method: str) -> str:
+    """A method as a reader sees it."""
+    return {
+        "attention": _("attention of the last layer"),
+        "rollout": _("attention rollout"),
+        "relevance": _("relevance"),
+        "gradcam": _("Grad-CAM"),
+        "integrated-gradients": _("integrated gradients"),
+        "occlusion": _("occlusion"),
+        "random": _("random map"),
+        "centre": _("centred blob"),
+    }[method]
+
+
+def choose_explanation(breeds: list[str]) -> tuple[str, str, str]:
+    """Method ("" for each network's own), breed ("" for each run's own answer) and the one against it ("" for none)."""
+    columns = st.columns(3)
+    usual = _("relevance or Grad-CAM, as the network allows")
+    names = {"": usual} | {
+        method: method_name(method) for method in ("integrated-gradients", "occlusion", "rollout", "attention")
+    }
+    labels = {breed: breed_label(breed) for breed in sorted(breeds, key=str.casefold)}
+    method = shared.choice(columns[0].selectbox, "method", _("Method"), names, "")
+    breed = shared.choice(columns[1].selectbox, "breed", _("Why"), {"": _("each run's own answer")} | labels, "")
+    against = shared.choice(columns[2].selectbox, "against", _("and not"), {"": _("any other breed")} | labels, "")
+    return method, breed, against
+
+
+def show_reasons(asked: tuple, able: dict[str, str], data: bytes, true_breed: str | None) -> None:
+    """Both runs' maps of what speaks for a breed, side by side, each with its licence."""
+    seen = {role: kept(asked, ("seen", run), lambda run=run: see(run, data)) for role, run in able.items()}
+    method, breed, against = choose_explanation(sorted({name for each in seen.values() for name in each.breeds}))
+    for column, (role, each) in zip(st.columns(2, gap="large"), seen.items(), strict=False):
+        with column:
+            show_reason(asked, role, each, method, breed, against, true_breed)
+
+
+def show_reason(
+    asked: tuple, role: str, seen: Seen, method: str, breed: str, against: str, true_breed: str | None
+) -> None:
+    """One run's map, or one line why it has none."""
+    st.markdown(f"#### {shared.MARK[role]} {answer_sentence(seen, true_breed)}")
+    unknown = [name for name in (breed, against) if name and name not in seen.breeds]
+    chosen = breed or seen.breeds[seen.order[0]]
+    if unknown:
+        st.info(_("{run} does not know {breed}.").format(run=seen.run, breed=breed_label(unknown[0])))
+        return
+    if against == chosen:
+        st.info(_("{breed} is its own answer: choose another breed on one side.").format(breed=breed_label(chosen)))
+        return
+    method = method or seen.usual
+    index, rival = (name and seen.breeds.index(name) for name in (chosen, against or None))
+    values = kept(asked, ("map", seen.run, method, index, rival), lambda: explain(seen, method, index, rival))
+    if isinstance(values, str):
+        st.info(f"{seen.run}: {values}", icon=":material/visibility_off:")
+        return
+    licence = licence_of(asked, seen, values, method, index, rival)
+    from dogpoc.explanation import SAME_FOR_ALL_BREEDS, overlay
+
+    if method in SAME_FOR_ALL_BREEDS:
+        words = _("The same for every breed: {method} explains no breed.").format(method=method_name(method))
+    else:
+        words = f"**{_why(chosen, against)}** ({method_name(method)})"
+    st.markdown(words)
+    picture = overlay(seen.shown, values, faded=not licence.beats_random)
+    st.image(answering.jpeg(picture), alt=words, width="stretch")
+    show_licence(licence, role, seen.run, method, chosen, against)
+    offer_downloads(picture, values, f"{seen.run}-{method}-{chosen}{'-' + against if against else ''}", role)
+
+
+def _why(breed: str, against: str) -> str:
+    if against:
+        return _("Why {breed} and not {other}?").format(breed=breed_label(breed), other=breed_label(against))
+    return _("Why {breed}?").format(breed=breed_label(breed))
+
+
+def licence_of(
+    asked: tuple, seen: Seen, values: np.ndarray, method: str, breed: int, against: int | None
+) -> faithfulness.Licence:
+    """How faithful the map is. The reference maps run once for a photo and run, whatever is explained."""
+    what = ("references", seen.run, values.shape)
+    random = faithfulness.random_maps(values.shape, faithfulness.RANDOM_MAPS, SEED)
+    references = [*random, faithfulness.centre_blob(values.shape)]
+    others = kept(asked, what, lambda: curves(seen, references))
+    own = kept(asked, ("curves", seen.run, method, breed, against), lambda: curves(seen, [values])[0])
+    return faithfulness.licence(own, others[:-1], others[-1], breed, against)
+
+
+def show_licence(licence: faithfulness.Licence, role: str, run: str, method: str, breed: str, against: str) -> None:
+    """Whether the map may be believed, in words and as curves."""
+    insertion, deletion = faithfulness.area(licence.insertion), faithfulness.area(licence.deletion)
+    numbers = _(
+        "Area under the curve: shown {insertion} (random {random_insertion}, blob {blob_insertion}), "
+        "hidden {deletion} (random {random_deletion}, blob {blob_deletion})."
+    ).format(
+        insertion=percent(float(insertion), 0),
+        deletion=percent(float(deletion), 0),
+        random_insertion=percent(float(faithfulness.area(licence.random[0])), 0),
+        random_deletion=percent(float(faithfulness.area(licence.random[1])), 0),
+        blob_insertion=percent(float(faithfulness.area(licence.blob[0])), 0),
+        blob_deletion=percent(float(faithfulness.area(licence.blob[1])), 0),
+    )
+    if not licence.beats_random:
+        st.warning(_("On this photo the map is no better than a random one: it is drawn in grey, and says nothing."))
+    elif licence.gain <= licence.blob_gain:
+        st.info(_("The map beats random ones, but not a blob in the middle of the photo."))
+    else:
+        st.success(_("The map beats random ones, and a blob in the middle of the photo."))
+    own = np.stack([licence.insertion, licence.deletion])
+    title = _("probability of {breed}").format(breed=breed_label(breed))
+    colour = shared.ROLE[role] if licence.beats_random else figures.GREY
+    drawn = figures.faithfulness_curves(
+        own, licence.random, licence.blob, colour=colour, name=method_name(method), title=title
+    )
+    steps = np.linspace(0, 1, own.shape[1])
+    table = pd.DataFrame(
+        {
+            _("share of the photo"): steps.round(4),
+            **{
+                f"{kind}, {way}": curve[place].round(4)
+                for kind, curve in (
+                    (method_name(method), own),
+                    (_("random maps"), licence.random),
+                    (_("centred blob"), licence.blob),
+                )
+                for place, way in enumerate((_("shown"), _("hidden")))
+            },
+        }
+    )
+    shared.figure(drawn, numbers, table, f"faithfulness-{role}")
+
+
+def offer_downloads(picture: np.ndarray, values: np.ndarray, name: str, role: str) -> None:
+    """The overlay as PNG, and the map in its own grid as a NumPy file."""
+
+    def png() -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        return file.getvalue()
+
+    def npy() -> bytes:
+        file = io.BytesIO()
+        np.save(file, values, allow_pickle=False)
+        return file.getvalue()
+
+    with st.container(horizontal=True):
+        for label, make, suffix, mime in (
+            (_("Overlay (PNG)"), png, "png", "image/png"),
+            (_("Map (NumPy)"), npy, "npy", "application/octet-stream"),
+        ):
+            st.download_button(
+                label,
+                make,
+                file_name=f"{name}.{suffix}",
+                mime=mime,
+                icon=":material/download:",
+                key=f"{suffix}-{role}",
+                on_click="ignore",
+            )
+
+
+# -- the benchmark ------------------------------------------------------------------------------------------------
+
+
+def show_benchmark() -> None:
+    """What the stored benchmark says of each run's explanations, in words and as a table."""
+    st.subheader(_("Can such maps be believed?"))
+    for run in dict.fromkeys(shared.run(role) for role in shared.ROLE):
+        info = artifacts.read_run(shared.dataset(), run)
+        record = artifacts.read_explanations(info)
+        if record is None:
+            command = f"python -m dogpoc explain-benchmark --runs {run} --data {shared.dataset()}"
+            st.caption(_("Not measured for {run} yet. Run: `{command}`").format(run=run, command=command))
+            continue
+        rows = faithfulness.summarise(record)
+        st.markdown(f"**{run}** · " + benchmark_words(rows, len(record["photos"])))
+        st.dataframe(benchmark_table(rows), hide_index=True, key=f"benchmark-{run}")
+    st.caption(
+        _(
+            "Pixels appear out of a blurred photo (shown) or vanish into it (hidden) in the map's order; measured is "
+            "the area under the probability of the run's answer. Gain: shown minus hidden, more is better. Right tile: "
+            "share of a breed's evidence in its own photo of a mosaic of four; chance is 25 %. Weights shuffled: rank "
+            "correlation with the map of the network with shuffled weights, which should be near 0. "
+            "Brackets: 95 % intervals, paired photo by photo."
+        )
+    )
+
+
+def benchmark_words(rows: list[dict], photos: int) -> str:
+    """For each method, whether it is surely better than random maps, a centred blob and raw attention."""
+    parts = [ngettext("On {n} test photo:", "On {n} test photos:", photos).format(n=number(photos))]
+    names = {"random": _("random maps"), "centre": _("a centred blob"), "attention": _("raw attention")}
+    for row in rows:
+        verdicts = {ref: faithfulness.beats(row, ref) for ref in names}
+        if row["method"] in ("random", "centre") or all(verdict is None for verdict in verdicts.values()):
+            continue
+        better = ", ".join(names[ref] for ref, verdict in verdicts.items() if verdict)
+        not_better = ", ".join(names[ref] for ref, verdict in verdicts.items() if verdict is False)
+        sentence = _("{method} beats {better}") if better else _("{method} beats nothing")
+        if not_better:
+            sentence = (
+                _("{method} beats {better}, but not {not_better}")
+                if better
+                else _("{method} does not beat {not_better}")
+            )
+        parts.append(sentence.format(method=method_name(row["method"]), better=better, not_better=not_better) + ".")
+        if row["randomised"] is not None and row["randomised"][0] >= RANDOMISED_LIMIT:
+            parts.append(
+                _(
+                    "Its maps hardly change when the weights are shuffled ({r}): they show the photo, not the model."
+                ).format(r=number(row["randomised"][0], 2))
+            )
+    return " ".join(parts)
+
+
+def benchmark_table(rows: list[dict]) -> pd.DataFrame:
+    """The benchmark's numbers with their intervals, as text; columns that nothing was measured for are left out."""
+    columns = {
+        "insertion": _("shown"),
+        "deletion": _("hidden"),
+        "gain_random": _("gain on random"),
+        "gain_centre": _("gain on the blob"),
+        "gain_attention": _("gain on attention"),
+        "energy": _("evidence in the dog's box (1 = chance)"),
+        "tile": _("right tile"),
+        "hit": _("most in the right tile"),
+        "randomised": _("weights shuffled"),
+    }
+    table = {_("method"): [method_name(row["method"]) for row in rows]}
+    for key, title in columns.items():
+        if any(row[key] is not None for row in rows):
+            table[title] = ["" if row[key] is None else _with_interval(*row[key]) for row in rows]
+    return pd.DataFrame(table)
+
+
+def _with_interval(mean: float, low: float, high: float) -> str:
+    return f"{number(mean, 2)} [{number(low, 2)}, {number(high, 2)}]"
+
+
+# -- the page -----------------------------------------------------------------------------------------------------
+
+st.title(_("Where does it look, and why this breed?"))
+questions = {"look": _("Where it looks (ViT)"), "why": _("Why this breed")}
+question = shared.choice(st.segmented_control, "view", _("Question"), questions, "look", required=True)
+if question == "look":
+    roles = {role: f"{shared.role_name(role)} · {shared.run(role)}" for role in ("new", "baseline")}
+    role = st.segmented_control(
+        _("Run"), list(roles), format_func=roles.get, default="new", required=True, key="attention-role"
+    )
+    asked_roles = [role]
+else:
+    asked_roles = list(shared.ROLE)
 try:
-    run, line = answering.able_run(shared.dataset(), shared.run(role))
-    if line:
-        st.info(line)
-    chosen = choose_photo(shared.run(role))
-    if run and chosen:
+    able = {}
+    for role in asked_roles:
+        run, line = answering.able_run(shared.dataset(), shared.run(role))
+        if line:
+            st.info(line)
+        if run and run not in able.values():
+            able[role] = run
+    chosen = choose_photo(shared.run(asked_roles[-1]))
+    if not chosen:
+        st.session_state.pop("attention-kept", None)
+    elif able:
         (photo, true_breed), data = chosen
-        asked = (photo, shared.dataset(), run)
-        if st.session_state.get("attention-look", (None,))[0] != asked:
-            with st.spinner(_("Looking …")):
-                st.session_state["attention-look"] = (asked, look(run, data))
-        looked = st.session_state["attention-look"][1]
-        if isinstance(looked, str):
-            offer_other(role, looked)
+        asked = (photo, shared.dataset())
+        if question == "look":
+            show_attention(asked, role, able[role], data, true_breed)
         else:
-            show_answer(run, role, looked, true_breed)
-            show_maps(looked)
+            show_reasons(asked, able, data, true_breed)
+    if question == "why":
+        show_benchmark()
 except DogpocError as error:
-    st.session_state.pop("attention-look", None)
+    st.session_state.pop("attention-kept", None)
     st.error(str(error))

@@ -51,6 +51,9 @@ WAYS = {
     "pages/metrics.py": _("Every number with its interval, training curves, calibration, breed by breed."),
     "pages/confusions.py": _("Which breed is taken for which. Click a cell to see the dogs."),
     "pages/worst-breeds.py": _("The breeds that go wrong most, what they are taken for, and the mistakes."),
+    "pages/mistakes.py": _("Every photo that a run gets wrong, by breed and by who is right, worst first."),
+    "pages/labels.py": _("Photos on which both runs contradict the label, for a person to judge."),
+    "pages/map.py": _("All photos as each run arranges them: what looks alike to it lies close."),
     "pages/attention.py": _("Which parts of a photo each model looks at."),
     "pages/upload.py": _("Try both on a photo of your own."),
 }

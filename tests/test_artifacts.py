@@ -41,6 +41,7 @@ def store(dataset: str = "dogs", run: str = "a", *, seed: int = 0, breeds: list[
         "photos_digest": artifacts.photos_digest(table),
     }
     info["temperature"] = artifacts.temperature(info, photos, logits)
+    info["doubt"] = artifacts.doubt(info, photos, logits)
     info["metrics"] = artifacts.measure(info, photos, logits)
     file = artifacts.run_folder(dataset, run) / ".made.npy"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +98,18 @@ def test_only_the_breeds_that_a_dataset_shares_with_the_run_are_scored(workplace
     np.testing.assert_array_equal(evaluation.logits, artifacts.read_logits(info)[4:][:, [1, 3]])
     free = (artifacts.read_logits(info)[4:].argmax(axis=1) == [1, 1, 3, 3]).mean()
     assert info["metrics"]["test"]["top1_accuracy_all_breeds"] == free
+
+
+def test_photos_are_left_out_of_an_evaluation_with_their_answers(dogs_table):
+    store()
+    whole = artifacts.read_evaluation("dogs", "a")
+    part = artifacts.leave_out(whole, [whole.photos["id"][1], "unknown.jpg"])
+    kept = [0, 2, 3, 4, 5]
+    assert part.photos["id"].tolist() == whole.photos["id"].iloc[kept].tolist()
+    np.testing.assert_array_equal(part.logits, whole.logits[kept])
+    np.testing.assert_array_equal(part.true, whole.true[kept])
+    with pytest.raises(ArtifactError, match="no test photo of 'dogs' is left"):
+        artifacts.leave_out(whole, whole.photos["id"])
 
 
 @pytest.mark.parametrize("file", ["run.json", "logits.npy", "history.csv", "../photos.json", "../photos.parquet"])
@@ -287,6 +300,14 @@ def test_the_temperature_is_fitted_on_validation_photos_and_verified(dogs_table)
     numbers = artifacts.measure({**info, "temperature": 2.0}, photos, logits)["validation"]
     assert numbers["scaled_log_loss"] == metrics.losses(logits[validation] / 2, true[validation]).mean()
     assert numbers["scaled_log_loss"] != numbers["log_loss"]
+
+
+def test_thresholds_of_doubt_that_the_logits_do_not_give_are_named(dogs_table):
+    info = store()
+    assert problems() == {}
+    restored(info | {"doubt": info["doubt"] | {"strange": 1.0}})
+    assert "threshold of strangeness is 1.0" in problems()["dogs/a"]
+    assert info["metrics"]["test"]["set_90_coverage"] <= 1
 
 
 def test_a_temperature_that_the_logits_do_not_give_is_named(dogs_table):

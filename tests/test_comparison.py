@@ -299,6 +299,99 @@ def test_one_photo_is_enough_for_every_number(breeds):
     assert c.breeds["support"].tolist() == [0, 1, 0][:breeds]
 
 
+# -- cells of two confusion matrices ------------------------------------------------------------------------------
+
+
+def looped_cells(true: np.ndarray, predicted: np.ndarray, unit: np.ndarray) -> dict[tuple[int, int], float]:
+    """q of every tested cell, one photo and one test at a time."""
+    only = {}
+    for label, base, new in zip(true, *predicted, strict=True):
+        cells = [(unit[label], unit[answer]) if answer != label else None for answer in (base, new)]
+        for run, cell in enumerate(cells):
+            if cell is not None and cells[0] != cells[1]:
+                only.setdefault(cell, [0, 0])[run] += 1
+    tested = {cell: both for cell, both in only.items() if sum(both) >= 6}
+    p = [stats.binomtest(min(both), sum(both)).pvalue for both in tested.values()]
+    return dict(zip(tested, multipletests(p, method="fdr_bh")[1], strict=True))
+
+
+@pytest.mark.parametrize("unit", [[0, 1, 2, 3], [0, 0, 1, 1], [0, 1, 1, 1]])
+def test_cells_agree_with_statsmodels_and_a_loop_over_photos(unit):
+    rng, unit = np.random.default_rng(0), np.array(unit)
+    true = rng.integers(4, size=400)
+    wander = rng.integers(4, size=(2, 400))
+    wander[1] = np.where(true == 0, np.minimum(wander[1], 1), wander[1])
+    predicted = np.where(rng.random((2, 400)) < 0.5, true, wander)
+    q, expected = comparison.compare_cells(true, predicted, unit), looped_cells(true, predicted, unit)
+    assert {(int(i), int(j)) for i, j in np.argwhere(~np.isnan(q))} == set(expected)
+    for cell, value in expected.items():
+        assert q[cell] == pytest.approx(value)
+    assert len(expected) > 1
+
+
+def test_a_cell_that_one_run_fills_is_no_noise_and_5_photos_never_tell():
+    true = np.zeros(40, dtype=int)
+    for photos, told in ((5, False), (6, True), (12, True)):
+        predicted = np.zeros((2, 40), dtype=int)
+        predicted[0, :photos] = 1
+        q = comparison.compare_cells(true, predicted, np.arange(3))
+        assert (np.nan_to_num(q, nan=1) < comparison.ALPHA).tolist() == [[False, told, False], [False] * 3, [False] * 3]
+
+
+def test_runs_that_agree_on_every_photo_differ_in_no_cell():
+    true, predicted = np.array([0, 1, 2, 2]), np.array([[0, 2, 2, 0]] * 2)
+    assert np.isnan(comparison.compare_cells(true, predicted, np.arange(3))).all()
+
+
+def test_a_photo_that_changes_between_breeds_of_one_group_stays_in_its_cell():
+    true, predicted = np.zeros(20, dtype=int), np.array([[1] * 20, [2] * 20])
+    assert np.isnan(comparison.compare_cells(true, predicted, np.array([0, 1, 1]))).all()
+    assert (comparison.compare_cells(true, predicted, np.arange(3))[0, 1:] < 1e-4).all()
+
+
+def test_at_most_5_percent_of_comparisons_without_a_difference_find_a_cell():
+    rng, found = np.random.default_rng(0), 0
+    for _trial in range(400):
+        true = rng.integers(4, size=300)
+        predicted = np.where(rng.random((2, 300)) < 0.4, true, rng.integers(4, size=(2, 300)))
+        found += (comparison.compare_cells(true, predicted, np.arange(4)) < comparison.ALPHA).any()
+    assert found / 400 <= 0.05
+
+
+@pytest.mark.parametrize("unit", [[0, 1, 2, 3], [0, 0, 1, 2]])
+def test_soft_cells_agree_with_a_paired_t_test_of_each_cell(unit, monkeypatch):
+    baseline, new = two_runs(120, 4, lead=0.8)
+    unit, true = np.array(unit), baseline.true
+    monkeypatch.setattr(metrics, "blocks", lambda n, _width: (slice(k, k + 50) for k in range(0, n, 50)))
+    probs = [metrics.softmax(run.logits) for run in (baseline, new)]
+    q = comparison.compare_soft_cells(true, probs[0].__getitem__, probs[1].__getitem__, unit)
+    cells, p = [], []
+    for i in range(unit.max() + 1):
+        for j in range(unit.max() + 1):
+            shares = [
+                [
+                    sum(row[k] for k in range(4) if unit[k] == j and k != label)
+                    for row, label in zip(run, true, strict=True)
+                ]
+                for run in probs
+            ]
+            chosen = unit[true] == i
+            if len(set(np.array(shares)[0, chosen])) > 1:
+                cells.append((i, j))
+                p.append(stats.ttest_rel(np.array(shares)[1, chosen], np.array(shares)[0, chosen]).pvalue)
+    assert {(int(i), int(j)) for i, j in np.argwhere(~np.isnan(q))} == set(cells)
+    assert [q[cell] for cell in cells] == pytest.approx(list(multipletests(p, method="fdr_bh")[1]))
+
+
+def test_soft_cells_of_equal_runs_of_one_photo_and_of_none_are_left_open():
+    probs = np.array([[0.6, 0.4, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
+    true, other = np.array([0, 0, 2]), probs[:, [1, 0, 2]]
+    assert np.isnan(comparison.compare_soft_cells(true, probs.__getitem__, probs.__getitem__, np.arange(3))).all()
+    q = comparison.compare_soft_cells(true, probs.__getitem__, other.__getitem__, np.arange(3))
+    assert np.isnan(q[1:]).all()  # no photo of breed 1, one of breed 2
+    assert q[0, 1] > 0
+
+
 # -- in words -----------------------------------------------------------------------------------------------------
 
 
@@ -374,3 +467,60 @@ def test_json_holds_every_statistic_as_plain_values_and_null_where_undefined():
         *("only_baseline", "only_new", "both_wrong", "mcnemar_p", "better", "worse", "undecided"),
         *("log_loss_difference", "log_loss_difference_low", "macro_f1_difference", "macro_f1_difference_high"),
     }
+
+
+# -- seeds --------------------------------------------------------------------------------------------------------
+
+
+def info(run: str, method: str = "m", seed: int = 0, **changed) -> dict:
+    own = {"name": method, "seed": seed, "summary": run, "trained": "head"}
+    usual = {"dataset": "dogs", "trained_on": "dogs", "photos_digest": "same", "preprocessing": {"size": 224}}
+    return {"run": run, "seed": seed, "method": own, **usual, **changed}
+
+
+def test_sister_runs_differ_in_their_seed_alone():
+    infos = [info("c", seed=2), info("a"), info("b", seed=1), info("other", "n"), info("d", seed=3, photos_digest="x")]
+    assert comparison.sister_runs(infos, "a") == ["a", "b", "c"]
+    assert comparison.sister_runs(infos, "other") == ["other"]
+
+
+def test_of_two_runs_with_one_seed_the_one_asked_for_counts():
+    infos = [info("a"), info("again"), info("b", seed=1)]
+    assert comparison.sister_runs(infos, "a") == ["a", "b"]
+    assert comparison.sister_runs(infos, "again") == ["again", "b"]
+
+
+def spread(*accuracies: float, n: int = 1000) -> comparison.Seeds:
+    right = {f"run-{k}": np.arange(n) < round(share * n) for k, share in enumerate(accuracies)}
+    return comparison.seeds("m", right)
+
+
+def test_the_spread_over_seeds_worked_by_hand():
+    found = spread(0.9, 0.92, 0.94)
+    assert found.runs == ("run-0", "run-1", "run-2")
+    assert found.accuracies == (0.9, 0.92, 0.94)
+    assert found.mean == pytest.approx(0.92)
+    assert found.deviation == pytest.approx(0.02)
+    # every photo right by all, by some or by none: the mean's standard error over photos
+    share = np.repeat([1, 2 / 3, 1 / 3, 0], [900, 20, 20, 60])
+    half = 1.96 * share.std() / np.sqrt(1000)
+    assert found.low == pytest.approx(0.92 - half, abs=0.1 * half)
+    assert found.high == pytest.approx(0.92 + half, abs=0.1 * half)
+
+
+def test_the_difference_over_seeds_agrees_with_statsmodels():
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+    baseline, new = spread(0.9, 0.91, 0.915), spread(0.93, 0.95, 0.96)
+    expected = CompareMeans(DescrStatsW(new.accuracies), DescrStatsW(baseline.accuracies)).tconfint_diff(
+        usevar="unequal"
+    )
+    difference, low, high = comparison.seeds_difference(baseline, new)
+    assert difference == pytest.approx(new.mean - baseline.mean)
+    assert (low, high) == pytest.approx(expected, abs=1e-9)
+
+
+def test_one_seed_gives_no_interval_and_equal_seeds_one_without_width():
+    assert comparison.seeds_difference(spread(0.9), spread(0.9, 0.91)) is None
+    assert comparison.seeds_difference(spread(0.9, 0.9), spread(0.95, 0.95)) == pytest.approx((0.05, 0.05, 0.05))
+    assert np.isnan(spread(0.9).deviation)

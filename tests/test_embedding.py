@@ -99,6 +99,8 @@ def test_the_nearest_other_photo_is_of_the_same_breed_or_not_as_in_a_loop(featur
     assert embedding.neighbour_alike(features, TRUE, block=3).tolist() == expected
     assert set(expected) == {True, False}
     assert embedding.neighbour_alike(features[:1], TRUE[:1]).tolist() == [False]
+    opposite = np.array([[1.0, 0.0], [-1.0, 0.1], [-1.0, -0.1]])
+    assert embedding.neighbour_alike(opposite, np.array([0, 1, 1])).tolist() == [False, True, True]
 
 
 def test_photos_without_any_feature_are_like_nothing():

@@ -9,12 +9,13 @@ import plotly.graph_objects as go
 import pytest
 
 from dogpoc import figures
-from dogpoc.metrics import Reliability
+from dogpoc.metrics import Reliability, RiskCoverage
 from dogpoc.translation import use_language
 
 BREEDS = ["Afghan_hound", "beagle", "pug"]
-RATES = np.array([[0.9, 0.1, 0.0], [0.04, 0.96, 0.0], [0.0, 0.0, 1.0]])
-COUNTS = np.array([[9, 1, 0], [1, 24, 0], [0, 0, 5]])
+RATES = np.array([[0.0, 0.1, 0.0], [0.04, 0.0, 0.0], [0.0, 0.0, 0.0]])  # of errors
+COUNTS = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+NOISE = np.array([[True, True, True], [False, True, True], [True, True, True]])
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,18 @@ def english():
 def heatmap(**changed) -> go.Figure:
     given = {"colour": figures.BASELINE, "top": 0.1, "unit": "%"} | changed
     return figures.confusion_heatmap(RATES, COUNTS, BREEDS, **given)
+
+
+def duel(**changed) -> go.Figure:
+    """The baseline takes Afghan hounds for beagles more often, within noise; the new run beagles for Afghan hounds."""
+    change = np.array([[0.0, -0.1, 0.0], [0.025, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    photos = (np.array([[0, 5, 0], [1, 0, 0], [0, 0, 0]]), np.array([[0, 1, 0], [2, 0, 0], [0, 0, 0]]))
+    return figures.difference_heatmap(change, photos, BREEDS, **({"noise": NOISE, "top": 0.1, "unit": "%"} | changed))
+
+
+def traces(figure: go.Figure, kind: str) -> list:
+    """The heatmaps ("heatmap") of a matrix, or its layers of clickable cells ("cells")."""
+    return [trace for trace in figure.data if kind in (trace.type, trace.name)]
 
 
 def history() -> pd.DataFrame:
@@ -46,7 +59,7 @@ def every_figure() -> list[go.Figure]:
     return [
         figures.probability_bars(BREEDS, [0.7, 0.2, 0.1], figures.NEW),
         heatmap(),
-        figures.difference_heatmap(RATES - RATES.T, COUNTS - COUNTS.T, BREEDS, top=0.1, unit="%"),
+        duel(),
         figures.breed_dumbbells(BREEDS, np.array([0.5, 0.9, np.nan]), np.array([0.6, 0.8, 1.0]), title="recall"),
         figures.reliability_diagram(table, table),
         figures.training_curves(history(), figures.NEW),
@@ -68,57 +81,117 @@ def test_bars_show_percentages_with_the_first_breed_on_top():
     assert figure.layout.yaxis.autorange == "reversed"
 
 
-def test_a_heatmap_grows_with_the_square_root_and_leaves_the_diagonal_blank():
-    z = np.array(heatmap().data[0].z) / figures.STEPS
+def test_a_heatmap_grows_with_the_square_root():
+    z = np.array(traces(heatmap(), "heatmap")[0].z) / figures.STEPS
     assert z == pytest.approx(np.sqrt([[0, 1, 0], [0.4, 0, 0], [0, 0, 0]]), abs=0.5 / figures.STEPS)
 
 
 def test_only_cells_with_something_in_them_can_be_clicked_and_they_carry_their_numbers():
-    cells = heatmap().data[1]
+    cells = traces(heatmap(), "cells")[0]
     assert list(zip(cells.y.tolist(), cells.x.tolist(), strict=True)) == [(0, 1), (1, 0)]  # (true, predicted)
     assert np.array(cells.customdata) == pytest.approx(np.array([[10, 1], [4, 1]]))
 
 
-def test_a_cell_without_photos_is_blank():
-    values = np.array([[np.nan, np.nan], [0.5, 0.5]])
+def test_a_breed_without_photos_is_blank():
+    values = np.array([[np.nan, np.nan], [0.5, 0.0]])
     figure = figures.confusion_heatmap(values, np.zeros((2, 2)), BREEDS[:2], colour=figures.NEW, top=0.5, unit="%")
-    assert np.array(figure.data[0].z).tolist() == [[0, 0], [figures.STEPS, 0]]
+    assert np.array(traces(figure, "heatmap")[0].z).tolist() == [[0, 0], [figures.STEPS, 0]]
+
+
+def test_errors_inside_a_group_are_drawn_on_the_diagonal():
+    figure = figures.confusion_heatmap(
+        np.array([[2.0, 0.0], [0.0, 0.0]]), None, ["FCI 3", "pug"], colour=figures.NEW, top=2, unit=""
+    )
+    cells = traces(figure, "cells")[0]
+    assert (cells.x.tolist(), cells.y.tolist()) == ([0], [0])
 
 
 def test_two_runs_with_the_same_top_give_the_same_colour_to_the_same_value():
-    strong = figures.confusion_heatmap(RATES * 1, COUNTS, BREEDS, colour=figures.NEW, top=0.4, unit="%").data[0]
+    figure = figures.confusion_heatmap(RATES * 1, COUNTS, BREEDS, colour=figures.NEW, top=0.4, unit="%")
+    strong = traces(figure, "heatmap")[0]
     assert np.array(strong.z)[0, 1] == round(np.sqrt(0.1 / 0.4) * figures.STEPS)
     assert (strong.zmin, strong.zmax) == (0, figures.STEPS)
 
 
 def test_a_difference_is_blue_where_the_baseline_errs_more_and_vermilion_where_the_new_one_does():
-    change = np.array([[0.0, -0.1], [0.025, 0.0]])
-    drawn = figures.difference_heatmap(change, np.array([[0, -4], [1, 0]]), BREEDS[:2], top=0.1, unit="%").data[0]
-    assert np.array(drawn.z).tolist() == [[0, -figures.STEPS], [figures.STEPS // 2, 0]]
+    drawn = traces(duel(noise=np.zeros((3, 3), dtype=bool)), "heatmap")[0]
+    assert np.array(drawn.z).tolist() == [[0, -figures.STEPS, 0], [figures.STEPS // 2, 0, 0], [0, 0, 0]]
     assert drawn.colorscale[0] == (0, figures.BASELINE)
     assert drawn.colorscale[-1] == (1, figures.NEW)
 
 
-def test_the_chosen_cell_is_framed():
-    frame = heatmap(chosen=(0, 1)).layout.shapes[0]
-    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (0.5, 1.5, -0.5, 0.5)
+def test_a_difference_within_noise_is_grey_says_so_and_can_be_clicked():
+    coloured, grey = traces(duel(), "heatmap")
+    assert np.array(coloured.z).tolist() == [[0, 0, 0], [figures.STEPS // 2, 0, 0], [0, 0, 0]]
+    assert np.array(grey.z).tolist() == [[0, figures.STEPS, 0], [0, 0, 0], [0, 0, 0]]
+    assert (coloured.showscale, grey.showscale) == (True, False)
+    real, noisy = traces(duel(), "cells")
+    assert [(cells.y.tolist(), cells.x.tolist()) for cells in (real, noisy)] == [([1], [0]), ([0], [1])]
+    assert np.array(noisy.customdata) == pytest.approx(np.array([[-10, 5, 1]]))
+    assert "within noise" in noisy.hovertemplate
+    assert "within noise" not in real.hovertemplate
 
 
-@pytest.mark.parametrize("kind", ["counts", "probability"])
-def test_a_matrix_of_120_breeds_stays_under_150_kilobytes(kind):
-    rng = np.random.default_rng(0)
-    if kind == "probability":  # every cell holds something
-        values = rng.dirichlet(np.ones(120), size=120)
-    else:
-        values = rng.poisson(0.08, (120, 120)).astype(float)
+def test_the_chosen_cell_and_the_row_and_column_of_a_breed_are_framed():
+    frames = {shape.name: shape for shape in heatmap(chosen=(0, 1)).layout.shapes}
+    assert [frames["chosen"][side] for side in ("x0", "x1", "y0", "y1")] == [0.5, 1.5, -0.5, 0.5]
+    frames = [shape for shape in heatmap(focus=2).layout.shapes if shape.name == "focus"]
+    sides = [[shape[side] for side in ("x0", "x1", "y0", "y1")] for shape in frames]
+    assert sides == [[-0.5, 2.5, 1.5, 2.5], [1.5, 2.5, -0.5, 2.5]]
+
+
+@pytest.mark.parametrize("figure", [heatmap, duel])
+def test_a_click_on_a_cell_or_on_a_name_says_which(figure):
+    drawn = figure()
+    heard = [
+        [figures.clicked({"curve_number": k, "x": x, "y": y}) for x, y in zip(trace.x, trace.y, strict=True)]
+        for k, trace in enumerate(drawn.data)
+        if trace.type == "scatter"
+    ]
+    rows, columns, *cells = heard
+    assert set(rows) == {(0, None), (1, None), (2, None)}
+    assert set(columns) == {(None, 0), (None, 1), (None, 2)}
+    assert sorted(cell for layer in cells for cell in layer) == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("n", [3, 20, 47, 120])
+def test_names_have_room_at_a_readable_size_and_cells_never_shrink_below_what_they_need(n):
     figure = figures.confusion_heatmap(
-        values,
-        None if kind == "probability" else values,
-        [f"a_breed_with_a_long_name_{i}" for i in range(120)],
+        np.zeros((n, n)),
+        None,
+        [f"American_Staffordshire_terrier {k}" for k in range(n)],
         colour=figures.NEW,
-        top=values.max(),
-        unit="%" if kind == "probability" else "",
+        top=1,
+        unit="",
     )
+    layout = figure.layout
+    for axis, size in ((layout.xaxis, layout.width), (layout.yaxis, layout.height)):
+        assert axis.tickfont.size >= 10
+        assert (axis.domain[1] - axis.domain[0]) * size / n >= 12 - 1e-6  # pixels a name
+        assert len(axis.ticktext) == n
+        assert max(map(len, axis.ticktext)) <= figures.LONGEST
+    assert layout.xaxis.domain[0] * layout.width >= 0.45 * layout.yaxis.tickfont.size * figures.LONGEST
+
+
+def test_a_thousand_breeds_are_drawn_without_names():
+    figure = figures.confusion_heatmap(np.zeros((1000, 1000)), None, ["x"] * 1000, colour=figures.NEW, top=1, unit="")
+    assert not figure.layout.xaxis.showticklabels
+    assert figure.layout.width < 2500
+
+
+@pytest.mark.parametrize("kind", ["counts", "probability", "difference of counts", "difference of probability"])
+def test_a_matrix_of_120_breeds_stays_under_150_kilobytes(kind):
+    rng, names = np.random.default_rng(0), [f"a_breed_with_a_long_name_{i}" for i in range(120)]
+    soft = rng.dirichlet(np.ones(120), size=(2, 120))  # every cell holds something
+    hard = rng.poisson(0.08, (2, 120, 120)).astype(float)  # 1,152 wrong answers of 8,580
+    values, unit = (soft, "%") if "probability" in kind else (hard, "")
+    if "difference" in kind:
+        photos, noise = None if unit else tuple(hard), rng.random((120, 120)) < 0.5
+        figure = figures.difference_heatmap(values[1] - values[0], photos, names, noise=noise, top=1, unit=unit)
+    else:
+        figure = figures.confusion_heatmap(
+            values[0], None, names, colour=figures.NEW, top=values.max(), unit=unit, chosen=(1, 2), focus=3
+        )
     assert len(figure.to_json()) < 150_000
 
 
@@ -159,3 +232,70 @@ def test_numbers_follow_the_language():
 def test_figures_need_neither_streamlit_nor_torch():
     code = "import sys, dogpoc.figures; print([m for m in ('streamlit', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+# -- many runs ----------------------------------------------------------------------------------------------------
+
+
+def costs(*values: float) -> pd.DataFrame:
+    roles = ["baseline", "new", *[None] * (len(values) - 2)]
+    return pd.DataFrame(
+        {
+            "run": [f"run-{k}" for k in range(len(values))],
+            "role": roles,
+            "cost": values,
+            "accuracy": 0.9,
+            "low": 0.88,
+            "high": 0.91,
+        }
+    )
+
+
+def test_costs_that_span_much_are_logarithmic_and_those_of_nothing_are_left_out_then():
+    figure = figures.runs_scatter(costs(1, 100, 0), title="s")
+    assert figure.layout.xaxis.type == "log"
+    assert sum(len(trace.x) for trace in figure.data) == 2
+    figure = figures.runs_scatter(costs(1, 3, 0), title="s")
+    assert figure.layout.xaxis.type is None
+    assert sum(len(trace.x) for trace in figure.data) == 3
+
+
+def test_a_run_keeps_its_roles_colour_and_symbol_in_every_figure():
+    scatter = figures.runs_scatter(costs(1, 3, 2), title="s")
+    strip = figures.seed_spread([("a", "baseline", [0.9], 0.8, 0.95), ("b", "new", [0.9, 0.91], 0.8, 0.95)])
+    sources = figures.accuracy_by_source([("a", "baseline", "x", 0.9, 0.8, 0.95), ("b", "new", "x", 0.9, 0.8, 0.95)])
+    for figure in (scatter, strip, sources):
+        drawn = {(trace.marker.color, trace.marker.symbol) for trace in figure.data if trace.marker.color}
+        assert {(figures.BASELINE, "circle"), (figures.NEW, "diamond")} <= drawn
+
+
+def test_accuracy_by_breeds_draws_the_mean_its_band_and_runs_trained_on_fewer():
+    table = np.array([[0.99, 0.97, 1.0], [0.95, 0.95, 0.95]])
+    trained = pd.DataFrame({"role": ["new"], "breeds": [2], "accuracy": [0.98], "low": [0.9], "high": [0.99]})
+    figure = figures.accuracy_by_breeds([2, 47], {"baseline": table, "new": table}, trained)
+    means = [trace for trace in figure.data if trace.mode == "lines+markers"]
+    assert [list(trace.y) for trace in means] == [[99.0, 95.0]] * 2
+    assert [trace.name for trace in figure.data if trace.mode == "markers"] == ["new, trained on these breeds only"]
+
+
+def test_risk_and_coverage_marks_the_threshold_in_use_even_where_nothing_is_answered():
+    curve = RiskCoverage(np.array([0.9, 0.5]), np.array([0.5, 1.0]), np.array([1.0, 0.75]))
+    figure = figures.risk_coverage({"baseline": curve, "new": curve}, {"baseline": (0.5, 1.0), "new": (0.0, np.nan)})
+    marks = [trace for trace in figure.data if trace.mode == "markers"]
+    assert [list(trace.x) for trace in marks] == [[50.0], [0.0]]
+    assert figure.layout.yaxis.range[0] == pytest.approx(73)
+
+
+def test_photos_of_a_breed_stack_up_by_split():
+    counts = pd.DataFrame({"train": [6, 5], "validation": [2, 2], "test": [3, 1]}, index=["beagle", "pug"])
+    figure = figures.photos_per_breed(counts)
+    assert figure.layout.barmode == "stack"
+    assert [list(bar.y) for bar in figure.data] == [[6, 5], [2, 2], [3, 1]]
+    assert list(figure.data[0].x) == ["beagle", "pug"]
+
+
+def test_sizes_count_the_shorter_side():
+    table = pd.DataFrame({"width": [500, 375, 100], "height": [375, 500, 300]})
+    bars = figures.photo_sizes(table).data[0]
+    assert sum(bars.y) == 3
+    assert (bars.y[0], bars.y[-1]) == (1, 2)

@@ -305,3 +305,25 @@ def test_a_backbone_without_an_imagenet_classifier_cannot_start_from_it(tiny_met
     save_file(network.state_dict(), workplace / "weights" / "cnn.safetensors")
     with pytest.raises(inference.ModelError, match="has no ImageNet-1k classifier"):
         inference.load_backbone(inference.build(backbone, 1), backbone, ["beagle"])
+
+
+def test_what_a_run_was_not_taught_is_measured_kept_and_verified(dogs, tiny_methods, workplace, write_photos):
+    dataset.split("dogs")
+    training.train(tiny_methods["cnn-frozen"], "dogs", name="cnn-frozen", command="test")
+    inference.evaluate("cnn-frozen", "dogs", command="test")
+    write_photos(workplace / "data" / "others", {"Shiba_Inu": 5, "Greyhound": 4}, seed=9)
+    info = inference.meet_unknown("cnn-frozen", "dogs", "others", command="test")
+    assert {source: numbers["photos"] for source, numbers in info["unknown"].items()} == {"noise": 60, "others": 9}
+    assert [problem for _what, problem in artifacts.verify()] == [None, None]
+    artifacts.write_run(info | {"unknown": {"noise": info["unknown"]["noise"]}}, {})
+    assert "unknown.csv" in [problem for _what, problem in artifacts.verify()][1]
+
+
+def test_photos_of_breeds_that_the_run_knows_are_no_test_of_the_unknown(dogs, tiny_methods):
+    dataset.split("dogs")
+    training.train(tiny_methods["cnn-frozen"], "dogs", name="cnn-frozen", command="test")
+    with pytest.raises(ModelError, match="it was not validated"):
+        inference.meet_unknown("cnn-frozen", "dogs", "dogs", command="test")
+    inference.evaluate("cnn-frozen", "dogs", command="test")
+    with pytest.raises(ModelError, match="knows Afghan_hound"):
+        inference.meet_unknown("cnn-frozen", "dogs", "dogs", command="test")

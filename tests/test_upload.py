@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
-from dogpoc import artifacts, dataset, inference
+from dogpoc import artifacts, dataset, doubt, inference
 from dogpoc.methods import Backbone, Preprocessing
 
 CHECKOUT = Path(__file__).parents[1]
@@ -95,8 +97,15 @@ def open_page(name: str, *, baseline: str = "cnn", new: str = "vit", **query: st
     return app.run()
 
 
-def upload(app: AppTest, data: bytes, name: str = "dog.jpg", mime: str = "image/jpeg") -> AppTest:
-    return app.file_uploader[0].set_value((name, data, mime)).run()
+def upload(app: AppTest, *photos: bytes, name: str = "dog.jpg", mime: str = "image/jpeg") -> AppTest:
+    files = [(name, data, mime) for data in photos]
+    uploader = app.file_uploader[0]
+    return uploader.set_value(files if uploader.accept_multiple_files else files[0]).run()
+
+
+def kept(app: AppTest) -> list:
+    """What the session keeps of each photo."""
+    return [*app.session_state["upload-answers"]["photos"].values()]
 
 
 def texts(app: AppTest) -> str:
@@ -145,8 +154,8 @@ def test_a_hostile_file_name_is_never_rendered(store):
 
 def test_removing_the_photo_removes_what_was_kept_of_it(store):
     app = upload(open_page("upload"), photo_bytes())
-    assert app.session_state["upload-answers"]["photo"]
-    app.file_uploader[0].set_value(None).run()
+    assert kept(app)[0]["photo"]
+    app.file_uploader[0].set_value([]).run()
     assert "upload-answers" not in app.session_state
     assert "looks like" not in texts(app)
 
@@ -155,20 +164,20 @@ def test_the_session_keeps_a_thumbnail_without_metadata(store):
     exif = Image.Exif()
     exif[0x010F] = "SecretCamera"
     app = upload(open_page("upload"), photo_bytes(size=(2000, 1500), exif=exif))
-    kept = app.session_state["upload-answers"]
-    assert max(Image.open(io.BytesIO(kept["photo"])).size) <= 480
-    pictures = [kept["photo"], *(answer.picture for answer in kept["answers"].values())]
+    (found,) = kept(app)
+    assert max(Image.open(io.BytesIO(found["photo"])).size) <= 480
+    pictures = [found["photo"], *(answer.picture for answer in found["answers"].values())]
     assert not any(b"SecretCamera" in picture or b"Exif" in picture for picture in pictures)
 
 
 def test_a_rerun_answers_from_the_session_and_another_run_is_asked_anew(store, monkeypatch):
     app = upload(open_page("upload"), photo_bytes())
-    first = app.session_state["upload-answers"]
+    (first,) = kept(app)
     app.run()
-    assert app.session_state["upload-answers"]["answers"] is first["answers"]
+    assert kept(app)[0]["answers"] is first["answers"]
     app.session_state["new"] = "cnn"
     app.run()
-    assert [answer.run for answer in app.session_state["upload-answers"]["answers"].values()] == ["cnn"]
+    assert [answer.run for answer in kept(app)[0]["answers"].values()] == ["cnn"]
 
 
 def test_a_run_without_its_backbone_is_replaced_by_the_complete_run_of_the_same_network(store):
@@ -178,14 +187,14 @@ def test_a_run_without_its_backbone_is_replaced_by_the_complete_run_of_the_same_
         "cnn-frozen needs a-file-that-is-not-here.safetensors, which is not on this machine: "
         "cnn, the same network, answers in its place."
     ]
-    assert [answer.run for answer in app.session_state["upload-answers"]["answers"].values()] == ["cnn", "vit"]
+    assert [answer.run for answer in kept(app)[0]["answers"].values()] == ["cnn", "vit"]
 
 
 def test_without_a_complete_run_of_the_same_network_the_other_run_answers_alone(store):
     artifacts.run_folder("dogs", "cnn").joinpath("run.json").unlink()
     app = upload(open_page("upload", baseline="cnn-frozen"), photo_bytes())
     assert "gives no answer" in app.info[0].value
-    assert [answer.run for answer in app.session_state["upload-answers"]["answers"].values()] == ["vit"]
+    assert [answer.run for answer in kept(app)[0]["answers"].values()] == ["vit"]
     assert "To vit it looks like" in texts(app)
 
 
@@ -239,10 +248,10 @@ def test_changing_layer_head_and_opacity_runs_no_forward_pass(store, monkeypatch
     monkeypatch.setattr(explanation, "attention_maps", lambda *_args: pytest.fail("a forward pass"))
     for layer in (1, 2, 3):
         app.slider(key="attention-layer-3").set_value(layer).run()
-        app.selectbox(key="attention-head-3").set_value(layer - 1).run()
+        app.select_slider(key="attention-head-3").set_value(layer - 1).run()
         app.slider(key="attention-opacity").set_value(layer * 20).run()
         assert not app.exception
-    assert app.session_state["attention-look"][1].attention.maps.dtype == np.float16
+    assert app.session_state["attention-kept"][1]["attention", "vit"].maps.dtype == np.float16
 
 
 def test_a_cnn_is_told_in_one_line_and_the_transformer_is_offered(store):
@@ -268,3 +277,194 @@ def test_without_the_photo_folder_a_photo_can_still_be_uploaded(store, monkeypat
     assert "not why it decides" in texts(app)
     app = upload(app, b"not a photo")
     assert len(app.error) == 1
+
+
+# -- several photos, test photos, doubt ---------------------------------------------------------------------------
+
+
+def test_several_photos_become_a_table_and_a_bad_one_costs_one_line(store):
+    app = upload(open_page("upload"), photo_bytes(1), b"not a photo", photo_bytes(2), name="a_dog*.jpg")
+    assert not app.exception
+    assert len(app.error) == 1
+    assert app.error[0].value.startswith("a\\_dog\\*\\.jpg: ")
+    table = next(frame.value for frame in app.dataframe if "problem" in frame.value)
+    assert table["photo"].tolist() == ["a_dog*.jpg"] * 3
+    assert [bool(problem) for problem in table["problem"]] == [False, True, False]
+    assert table["new_breed"].notna().tolist() == [True, False, True]
+    assert "looks like" in texts(app), "the newest photo is shown in full"
+
+
+def test_another_of_several_photos_is_shown_in_full_without_asking_again(store, monkeypatch):
+    app = upload(open_page("upload"), photo_bytes(1), photo_bytes(2))
+    asked = [*app.session_state["upload-answers"]["photos"]]
+    before = kept(app)
+    app.selectbox(key="upload-chosen").set_value(asked[0]).run()
+    assert [a["answers"] is b["answers"] for a, b in zip(kept(app), before, strict=True)] == [True, True]
+    assert not app.exception
+
+
+def test_a_test_photo_by_its_link_is_answered_with_its_label_beside(store):
+    app = open_page("upload", photo="whippet/05.jpg")
+    assert not app.exception
+    assert "looks like" in texts(app)
+    assert "its label says whippet" in texts(app)
+    app = open_page("upload", photo="../../secret.jpg")
+    assert "There is no test photo" in app.warning[0].value
+    assert "looks like" not in texts(app)
+
+
+def test_the_button_puts_a_test_photo_into_the_url(store):
+    app = open_page("upload")
+    app.button[0].click().run()
+    assert app.query_params["photo"].endswith(".jpg")
+    assert "its label says" in texts(app)
+
+
+def test_without_photos_on_this_machine_the_test_photo_is_refused_in_one_line(store):
+    for path in (store / "photos").rglob("*.jpg"):
+        path.unlink()
+    app = open_page("upload", photo="whippet/05.jpg")
+    assert not app.exception
+    assert "not on this machine" in app.info[0].value
+
+
+def with_thresholds(run: str, **changed) -> None:
+    thresholds = {"temperature": 2.0, "least": {str(c): 0.3 for c in doubt.CONFIDENCES}, "strange": 1e9, "photos": 9}
+    artifacts.write_run(artifacts.read_run("dogs", run) | {"doubt": thresholds | changed}, {})
+
+
+def test_the_answer_comes_with_a_set_of_breeds_at_the_chosen_confidence(store):
+    assert "confidence:" not in texts(upload(open_page("upload"), photo_bytes()))
+    with_thresholds("vit", least={"0.8": 0.999, "0.9": 0.0, "0.95": 0.0, "0.99": 0.0})
+    app = upload(open_page("upload"), photo_bytes())
+    assert re.search("With 90.% confidence: .*, .* or ", texts(app)), "all three breeds"
+    app.segmented_control(key="confidence").set_value(0.8).run()
+    assert re.search(r"With 80.% confidence: \*\*\w+\*\*\.", texts(app)), "the first one alone"
+    assert "Unlike the photos" not in texts(app)
+
+
+def test_a_photo_unlike_those_that_were_taught_is_called_so(store):
+    with_thresholds("vit", strange=-1e9)
+    assert "Unlike the photos that it was taught" in texts(upload(open_page("upload"), photo_bytes()))
+
+
+def test_probabilities_are_those_at_the_runs_temperature(store):
+    plain = kept(upload(open_page("upload"), photo_bytes()))[0]["answers"]["new"]
+    with_thresholds("vit")
+    scaled = kept(upload(open_page("upload"), photo_bytes()))[0]["answers"]["new"]
+    assert scaled.breeds == plain.breeds
+    expected = plain.probs**0.5 / (plain.probs**0.5).sum()
+    np.testing.assert_allclose(scaled.probs, expected, atol=1e-6)
+
+
+# -- why this breed -----------------------------------------------------------------------------------------------
+
+
+def test_a_patch_tells_what_it_attends_to_without_another_forward_pass(store, monkeypatch):
+    app = open_page("attention")
+    from dogpoc import explanation
+
+    monkeypatch.setattr(explanation, "attention_maps", lambda *_args: pytest.fail("a forward pass"))
+    assert "Click a patch" in texts(app)
+    app.selectbox(key="attention-patch-4-4").set_value(6).run()
+    assert not app.exception
+    assert "of the patch in row 2, column 3" in texts(app)
+    assert "outlier token" in texts(app)
+
+
+def test_both_runs_say_why_with_their_licences_side_by_side(store):
+    app = open_page("attention", view="why")
+    assert not app.exception
+    assert not app.error
+    said = texts(app)
+    assert "To cnn it looks like" in said
+    assert "To vit it looks like" in said
+    assert said.count("Area under the curve") == 2
+    verdicts = [element.value for kind in (app.success, app.info, app.warning) for element in kind]
+    assert sum("random" in verdict for verdict in verdicts) == 2
+    assert "python -m dogpoc explain-benchmark --runs vit --data dogs" in said
+
+
+def test_the_licence_is_drawn_again_without_a_forward_pass_and_a_new_breed_runs_only_its_own_map(store, monkeypatch):
+    app = open_page("attention", view="why", breed="beagle", against="whippet")
+    assert texts(app).count("Why beagle and not whippet?") == 2
+    from dogpoc import faithfulness
+
+    measured = []
+    real = faithfulness.insertion_deletion
+    monkeypatch.setattr(faithfulness, "insertion_deletion", lambda *a: measured.append(a) or real(*a))
+    app.run()
+    assert not measured
+    app.selectbox(key="against").set_value("Afghan_hound").run()
+    assert len(measured) == 2, "one map for each run; random maps and blob are kept"
+    assert app.query_params["against"] in ("Afghan_hound", ["Afghan_hound"])
+    assert not app.exception
+
+
+def test_a_method_that_makes_no_sense_for_a_run_is_one_line_and_the_other_run_is_explained(store):
+    app = open_page("attention", view="why", method="rollout")
+    assert not app.exception
+    assert "cnn: this model has no attention over the whole photo: choose a vision transformer" in texts(app)
+    assert texts(app).count("Area under the curve") == 1
+    assert "attention rollout explains no breed" in texts(app)
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "occlusion", "attention"])
+def test_every_method_of_the_page_gives_a_map(store, method):
+    app = open_page("attention", view="why", method=method)
+    assert not app.exception
+    assert not app.error
+    assert texts(app).count("Area under the curve") == (1 if method == "attention" else 2)
+
+
+def test_the_same_breed_on_both_sides_and_an_unknown_one_are_told_in_one_line(store):
+    app = open_page("attention", view="why", breed="beagle", against="beagle")
+    assert not app.exception
+    assert texts(app).count("choose another breed on one side") == 2
+    app = open_page("attention", view="why", breed="dodo")
+    assert not app.exception
+    assert "No breed 'dodo' here" in texts(app)
+
+
+def test_the_same_run_in_both_roles_is_explained_once(store):
+    app = open_page("attention", view="why", baseline="vit")
+    assert not app.exception
+    assert texts(app).count("Area under the curve") == 1
+
+
+def test_an_own_photo_is_explained_and_forgotten(store):
+    app = open_page("attention", view="why")
+    app.segmented_control(key="attention-way").set_value("upload").run()
+    assert "attention-kept" not in app.session_state
+    app = upload(app, photo_bytes(5))
+    assert not app.exception
+    assert texts(app).count("Area under the curve") == 2
+    app = upload(app, b"not a photo")
+    assert len(app.error) == 1
+    assert "attention-kept" not in app.session_state
+
+
+def test_the_benchmark_is_told_in_words_and_as_a_table(store):
+    info = artifacts.read_run("dogs", "vit")
+    good = {"insertion": 0.9, "deletion": 0.1}
+    bad = {"insertion": 0.4, "deletion": 0.4}
+    record = {
+        "photos_digest": info["photos_digest"],
+        "weights": info["files"]["weights.safetensors"],
+        "photos": [
+            {"maps": {"relevance": good, "attention": good, "occlusion": bad, "random": bad, "centre": bad}},
+            {"maps": {"relevance": good, "attention": bad, "occlusion": bad, "random": bad, "centre": bad}},
+            {"maps": {"relevance": good, "attention": good, "occlusion": good, "random": bad, "centre": bad}},
+        ],
+        "mosaics": [],
+        "randomised": [{"occlusion": 0.5}, {"occlusion": 0.4}],
+    }
+    artifacts.write_run(info, {"explanations.json": json.dumps(record).encode()})
+    said = texts(open_page("attention", view="why"))
+    assert "On 3 test photos:" in said
+    assert "relevance beats random maps, a centred blob, but not raw attention." in said
+    assert "occlusion does not beat random maps, a centred blob, raw attention." in said
+    assert "hardly change when the weights are shuffled (0.45)" in said
+    artifacts.write_run(artifacts.read_run("dogs", "vit"), {"explanations.json": b"[]"})
+    app = open_page("attention", view="why")
+    assert "not a benchmark of explanations" in app.error[0].value

@@ -1,7 +1,9 @@
 """What two or more pages use: the sidebar's choice, cached loaders, photos, and a figure with its words and table."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,11 @@ from dogpoc.artifacts import ArtifactError, Evaluation
 from dogpoc.figures import BASELINE, NEW
 from dogpoc.photo import PhotoError, read_photo, thumbnail
 from dogpoc.translation import _, breed_label, number, percent, translated
+from pages.shared import reviewing
 
 ROLE = {"baseline": BASELINE, "new": NEW}
 MARK = {"baseline": ":blue[●]", "new": ":orange[◆]"}  # the figures' symbols: told apart without colour too
-THUMBNAIL = 168  # pixels, longer side, as shown; two stand side by side on a phone
+THUMBNAIL = 156  # pixels, longer side, as shown; two stand side by side on a phone 360 pixels wide
 HOLDOUT = "oxford-pet-dogs"  # photos that are not from ImageNet
 MOST_NAMED = 12  # options listed in a message
 CHART = {"displayModeBar": False, "scrollZoom": False}
@@ -57,6 +60,27 @@ def warn_of_bad_value(key: str, options: Sequence[str]) -> None:
         )
 
 
+def choice(draw: Callable, key: str, label: str, options: Mapping[str, str], usual: str | None, **widget) -> str | None:
+    """A choice kept in the URL by its value, so that a link opens the same in every language.
+
+    draw: st.segmented_control, st.selectbox or the like.   options: value -> text.   usual: the value that needs no
+    place in the URL.   A widget's own bind="query-params" would put the text there, as it is shown.
+    """
+    state, asked, last = st.session_state, st.query_params.get(key), f"{key} in the URL"
+    if asked != state.get(last):  # a link was opened, or the browser went back
+        warn_of_bad_value(key, list(options))
+        state[key] = asked if asked in options else usual
+    if state.get(key) not in options:
+        state[key] = usual
+    chosen = draw(label, list(options), format_func=options.get, key=key, **widget)
+    state[last] = None if chosen == usual else chosen
+    if state[last] is None:
+        st.query_params.pop(key, None)
+    elif state[last] != asked:
+        st.query_params[key] = state[last]
+    return chosen
+
+
 def dataset() -> str:
     """Name of the dataset chosen in the sidebar."""
     return st.session_state["dataset"]
@@ -87,13 +111,32 @@ def role_name(role: str) -> str:
 
 @dataclass(frozen=True)
 class Answers:
-    """What follows from a run's logits on the test photos; see dogpoc.metrics for the shapes."""
+    """What follows from a run's logits on the test photos; see dogpoc.metrics for the shapes.
 
+    key: differs wherever anything else does.
+    """
+
+    key: tuple
     evaluation: Evaluation
-    probs: np.ndarray  # (n, C) float32
     predicted: np.ndarray  # (n,)
+    log_sums: np.ndarray  # (n,)
     counts: np.ndarray  # (C, C)
     mean_probs: np.ndarray  # (C, C)
+
+    def prob(self, rows: np.ndarray | slice | int, breeds: np.ndarray | slice | int = slice(None)) -> np.ndarray:
+        """Probabilities of some photos, worked out from the mapped logits: indexed as probs[rows, breeds] would be."""
+        logits, log_sums = self.evaluation.logits[rows, breeds], self.log_sums[rows]
+        return np.exp(logits - (log_sums[..., None] if np.ndim(logits) > np.ndim(log_sums) else log_sums))
+
+    def fingerprint(self) -> tuple:
+        """Changes whenever the run or the photos do: a key for caches."""
+        stored = self.evaluation
+        return stored.dataset, stored.run, stored.info["sha256"], hash(self.log_sums.tobytes())
+
+    @cached_property
+    def probs(self) -> np.ndarray:
+        """All probabilities, (n, C) float32: as large as the logits. Where some photos will do, `prob` is lighter."""
+        return self.prob(slice(None))
 
 
 def evaluation(dataset: str, run: str) -> Evaluation:
@@ -102,26 +145,57 @@ def evaluation(dataset: str, run: str) -> Evaluation:
 
 
 def answers(dataset: str, run: str) -> Answers:
-    """Probabilities, predictions and confusions of a run on the test photos. Raises ArtifactError."""
-    return _answers(dataset, run, _stamp(dataset, run))
+    """Predictions and confusions of a run on the test photos, without those that the visitor's reviewed list calls
+    wrongly labelled. Raises ArtifactError."""
+    return _answers(dataset, run, _stamp(dataset, run), reviewing.left_out(dataset))
+
+
+def all_answers(dataset: str, run: str) -> Answers:
+    """As `answers`, with every test photo, whatever the visitor's reviewed list says."""
+    return _answers(dataset, run, _stamp(dataset, run), ())
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _answers(dataset: str, run: str, changed: tuple) -> Answers:  # no underscore: it would not be part of the key
+def _answers(dataset: str, run: str, changed: tuple, left_out: tuple[str, ...]) -> Answers:  # all of it is the key
     stored = artifacts.read_evaluation(dataset, run)
-    probs = metrics.softmax(stored.logits).astype(np.float32)
-    predicted = np.asarray(stored.logits).argmax(axis=1)
-    counts = metrics.confusion_counts(stored.true, predicted, len(stored.breeds))
-    return Answers(stored, probs, predicted, counts, metrics.mean_probs(probs, stored.true))
+    stored = artifacts.leave_out(stored, left_out) if left_out else stored
+    found = metrics.confusions(stored.logits, stored.true)
+    key = (dataset, run, changed, left_out)
+    return Answers(key, stored, found.predicted, found.log_sums, found.counts, found.mean_probs)
+
+
+def filtered() -> bool:
+    """Whether photos are left out because a reviewer found their labels wrong."""
+    return bool(reviewing.left_out(dataset()))
+
+
+def numbers(given: Answers) -> dict[str, float]:
+    """The numbers of artifacts.measure_part for these test photos: the stored ones where they are for all of them."""
+    stored = given.evaluation.info["metrics"].get("test", {})
+    if stored.get("photos") == len(given.evaluation.true) and "log_loss_low" in stored:
+        return stored
+    return _numbers(given)
+
+
+# What takes long to compute and follows from answers alone is kept for all visitors.
+kept = st.cache_resource(max_entries=64, show_spinner=False, hash_funcs={Answers: lambda given: given.key})
+
+
+@kept
+def _numbers(given: Answers) -> dict[str, float]:
+    return artifacts.measure_part(given.evaluation)
 
 
 def compared(dataset: str, baseline: str, new: str) -> comparison.Comparison:
     """The comparison of two runs on the test photos. Raises ArtifactError or ComparisonError."""
-    return _compared(dataset, baseline, new, (_stamp(dataset, baseline), _stamp(dataset, new)))
+    changed = (_stamp(dataset, baseline), _stamp(dataset, new))
+    return _compared(dataset, baseline, new, changed, reviewing.left_out(dataset))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _compared(dataset: str, baseline: str, new: str, changed: tuple) -> comparison.Comparison:
+def _compared(
+    dataset: str, baseline: str, new: str, changed: tuple, left_out: tuple[str, ...]
+) -> comparison.Comparison:
     return comparison.compare(evaluation(dataset, baseline), evaluation(dataset, new))
 
 
@@ -174,38 +248,50 @@ def photos_found(photos: pd.DataFrame) -> bool:
     return False
 
 
-def photo_grid(rows: np.ndarray, runs: dict[str, Answers], *, why: bool = False) -> None:
+def photo_grid(rows: np.ndarray, runs: dict[str, Answers], *, why: bool = False, pair: bool = False) -> None:
     """The test photos in `rows` with what every run answered under each; a table where there are no photos.
 
-    runs: by role.   why: with a link to the explanation of each photo.
+    runs: by role.   why: with a link to the explanation of each photo.   pair: with its true breed, and a link to the
+    photos that are mistaken likewise.
     """
     photos = next(iter(runs.values())).evaluation.photos
-    if photos_found(photos):
-        with st.container(horizontal=True, gap="medium"):
+    if photos_found(photos.iloc[rows]):
+        with st.container(horizontal=True, gap="small"):
             for row in rows:
                 with st.container(width=THUMBNAIL, gap="xxsmall"):
-                    _photo_card(photos, int(row), runs, why)
+                    _photo_card(photos, int(row), runs, why, pair)
     else:
         st.dataframe(answers_table(rows, runs), hide_index=True)
 
 
-def _photo_card(photos: pd.DataFrame, row: int, runs: dict[str, Answers], why: bool) -> None:
+def _photo_card(photos: pd.DataFrame, row: int, runs: dict[str, Answers], why: bool, pair: bool) -> None:
     photo, picture = photos.iloc[row], photo_bytes(photos, row)
     if picture:
         alt = _("{breed}, photo {id}").format(breed=breed_label(photo["breed"]), id=photo["id"])
         st.image(picture, width=THUMBNAIL, alt=alt)
     else:
         st.code(photo["id"], language=None, wrap_lines=True)
-    lines = []
+    lines = [f"**{breed_label(photo['breed'])}**"] if pair else []
     for role, given in runs.items():
         breed = given.predicted[row]
         right = " ✓" if breed == given.evaluation.true[row] else ""
         label = breed_label(given.evaluation.breeds[breed])
-        lines.append(f"{MARK[role]} {label}{right} {percent(given.probs[row, breed], 0)}")
+        lines.append(f"{MARK[role]} {label}{right} {percent(given.prob(row, breed), 0)}")
     st.caption("  \n".join(lines))
     if why:
-        icon = ":material/visibility:"
-        st.page_link("pages/attention.py", label=_("Why?"), icon=icon, query_params={"photo": photo["id"]})
+        why_link(photo["id"])
+    wrong = [given.predicted[row] for given in runs.values() if given.predicted[row] != given.evaluation.true[row]]
+    if pair and wrong:  # the new method's mistake where both make one
+        asked = {"true": photo["breed"], "predicted": given.evaluation.breeds[wrong[-1]]}
+        asked = {key: breed_label(breed) for key, breed in asked.items()}
+        label = _("All such photos")
+        st.page_link("pages/confusions.py", label=label, icon=":material/grid_on:", query_params=asked)
+
+
+def why_link(photo: str) -> None:
+    """A link to the explanation of a test photo, by its id."""
+    icon = ":material/visibility:"
+    st.page_link("pages/attention.py", label=_("Why?"), icon=icon, query_params={"photo": photo})
 
 
 def answers_table(rows: np.ndarray, runs: dict[str, Answers]) -> pd.DataFrame:
@@ -215,8 +301,8 @@ def answers_table(rows: np.ndarray, runs: dict[str, Answers]) -> pd.DataFrame:
     for role, given in runs.items():
         name = role_name(role)
         columns[_("{role}: predicted").format(role=name)] = _breed_labels(stored, given.predicted[rows])
-        columns[_("{role}: its probability, %").format(role=name)] = _percents(given.probs[rows, given.predicted[rows]])
-        columns[_("{role}: true breed's, %").format(role=name)] = _percents(given.probs[rows, stored.true[rows]])
+        columns[_("{role}: its probability, %").format(role=name)] = _percents(given.prob(rows, given.predicted[rows]))
+        columns[_("{role}: true breed's, %").format(role=name)] = _percents(given.prob(rows, stored.true[rows]))
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 
 
@@ -260,6 +346,12 @@ def download(table: pd.DataFrame, name: str) -> None:
         key=f"csv-{name}",
         on_click="ignore",
     )
+
+
+def plain(text: str) -> str:
+    """Text from outside (a file's name) as Markdown that shows it and does nothing else."""
+    kept = "".join(letter if letter.isprintable() else " " for letter in text[:100])
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~:$^=&/@])", r"\\\1", kept)
 
 
 # -- words about runs and photos ----------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from dogpoc import artifacts
-from dogpoc.metrics import softmax
+from dogpoc import artifacts, doubt
 from dogpoc.photo import thumbnail
 from dogpoc.translation import _
 
@@ -25,13 +24,18 @@ WORKER = ThreadPoolExecutor(1, "photos")
 class Answer:
     """What a run says about one photo.
 
-    breeds, probs: (C,), most probable first.   seconds: from the decoded photo to the answer.
+    breeds, probs: (C,), most probable first, at the run's temperature.   likely: confidence -> how many of the first
+    breeds form the set that holds the true one with that confidence; empty for a run without thresholds.
+    strange: unlike the photos that the run was taught, None if it has no threshold.
+    seconds: from the decoded photo to the answer.
     picture: JPEG of the part of the photo that the model sees, under its attention rollout where it has attention.
     """
 
     run: str
     breeds: list[str]
     probs: np.ndarray
+    likely: dict[float, int]
+    strange: bool | None
     seconds: float
     picture: bytes
     attention: bool
@@ -70,9 +74,10 @@ def _classifier(dataset: str, run: str, sha256: str):
 
     # For the attention, which runs in eager torch. Where other work shares the cores, its threads wait for each other:
     # 30 ms become seconds (measured: up to 12), against the 10 ms that a second thread saves on an idle machine.
-    use_threads(1)
-    loaded = load_classifier(dataset, run)
-    loaded.forward(np.zeros((1, loaded.preprocessing.size, loaded.preprocessing.size, 3), np.uint8))  # the slow first
+    in_turn(use_threads, 1)
+    loaded = in_turn(load_classifier, dataset, run)  # torch traces one model at a time: two at once fail
+    size = loaded.preprocessing.size
+    in_turn(loaded.forward, np.zeros((1, size, size, 3), np.uint8))  # the slow first
     return loaded
 
 
@@ -87,9 +92,11 @@ def answer(run: str, model, image: Image.Image) -> Answer:
     logits = model.logits([image])[0]
     seconds = time.perf_counter() - start
     picture, attention = _picture(model, image)
-    order = np.argsort(-logits, kind="stable")
-    probs = softmax(logits[None])[0]
-    return Answer(run, [model.breeds[i] for i in order], probs[order], seconds, picture, attention)
+    fitted = model.info.get("doubt") and doubt.from_plain(model.info["doubt"])
+    found = doubt.opinion(logits, fitted)
+    likely = {share: doubt.opinion(logits, fitted, share).likely for share in doubt.CONFIDENCES} if fitted else {}
+    breeds = [model.breeds[i] for i in found.breeds]
+    return Answer(run, breeds, found.probs, likely, found.strange, seconds, picture, attention)
 
 
 def _picture(model, image: Image.Image) -> tuple[bytes, bool]:

@@ -24,6 +24,9 @@ HEADINGS = {
     "metrics": "Metrics",
     "confusions": "Confusions",
     "worst-breeds": "Worst breeds",
+    "mistakes": "Mistakes",
+    "labels": "Suspect labels",
+    "map": "Photo map",
     "attention": None,
     "upload": None,
 }
@@ -157,19 +160,32 @@ def test_a_phone_shows_every_page_without_sideways_scrolling(visit, server, path
 
 def click_first_cell(visited: Visit) -> tuple[str, str]:
     """Click the first cell with something in it of the last matrix; returns its true and predicted breed."""
+    return click_matrix(visited, "cells")
+
+
+def click_matrix(visited: Visit, trace: str, *, tap: bool = False) -> tuple[str, str]:
+    """Click (or tap) the first point of a layer of the last matrix: "cells", or the names beside ("rows") or above it
+    ("columns"). Returns the names of its row and column."""
     matrix = visited.page.locator(".js-plotly-plot").last
+    matrix.locator(".ytick").first.wait_for(timeout=OPENING)
     matrix.scroll_into_view_if_needed()
-    cell = matrix.evaluate(
-        """plot => {
-            const cells = plot._fullData[1], {xaxis, yaxis} = plot._fullLayout
-            return {x: xaxis._offset + xaxis.l2p(cells.x[0]), y: yaxis._offset + yaxis.l2p(cells.y[0]),
-                    names: [yaxis.ticktext[cells.y[0]], xaxis.ticktext[cells.x[0]]]}
-        }"""
+    point = matrix.evaluate(
+        """(plot, name) => {
+            const layer = plot._fullData.find(d => d.name === name && d.x.length), {xaxis, yaxis} = plot._fullLayout
+            const across = plot._fullLayout[layer.xaxis.replace("x", "xaxis")]
+            const down = plot._fullLayout[layer.yaxis.replace("y", "yaxis")]
+            return {x: across._offset + across.l2p(layer.x[0]), y: down._offset + down.l2p(layer.y[0]),
+                    names: [yaxis.ticktext[layer.y[0]], xaxis.ticktext[layer.x[0]]]}
+        }""",
+        trace,
     )
     box = matrix.bounding_box()
-    visited.page.mouse.move(box["x"] + cell["x"] + 1, box["y"] + cell["y"] + 1)
-    visited.page.mouse.click(box["x"] + cell["x"], box["y"] + cell["y"])
-    return tuple(cell["names"])
+    if tap:
+        visited.page.touchscreen.tap(box["x"] + point["x"], box["y"] + point["y"])
+    else:
+        visited.page.mouse.move(box["x"] + point["x"] + 1, box["y"] + point["y"] + 1)
+        visited.page.mouse.click(box["x"] + point["x"], box["y"] + point["y"])
+    return tuple(point["names"])
 
 
 def test_a_click_on_a_cell_shows_its_photos_and_its_link_restores_them(visit, server):
@@ -212,6 +228,100 @@ def test_a_pair_is_chosen_with_the_keyboard_alone(visit, server):
     visited.page.locator("strong", has_text=f"{true} taken for {predicted}").wait_for(timeout=10_000)
 
 
+def test_a_click_on_a_name_looks_at_that_breed_and_its_link_restores_it(visit, server):
+    visited = visit(server, "confusions", DESKTOP)
+    for trace, place in (("rows", 0), ("columns", 1)):
+        breed = click_matrix(visited, trace)[place]
+        visited.page.get_by_role("heading", name=f"One breed: {breed}").wait_for(timeout=10_000)
+        visited.settle()
+        assert visited.query()["focus"] == breed
+    assert visited.errors == []
+    again = visit(server, visited.page.url.removeprefix(f"{server}/"), DESKTOP)
+    again.page.get_by_role("heading", name=f"One breed: {breed}").wait_for(timeout=10_000)
+
+
+def test_a_click_on_a_group_opens_it_and_the_browser_goes_back(visit, server):
+    visited = visit(server, "confusions?breeds=groups&view=new&order=dataset", DESKTOP)
+    names = visited.page.locator(".js-plotly-plot .ytick")
+    names.first.wait_for(timeout=OPENING)
+    closed = names.count()
+    assert click_matrix(visited, "rows")[0].startswith("FCI ")
+    visited.page.wait_for_url(re.compile("open=FCI"), timeout=10_000)
+    visited.settle()
+    assert names.count() > closed
+    visited.page.go_back()
+    visited.settle()
+    assert "open" not in visited.query()
+    assert names.count() == closed
+
+
+def test_every_choice_of_the_confusions_is_in_the_link_whatever_the_language(visit, server):
+    visited = visit(server, "confusions?lang=fr", DESKTOP)
+    for key, value, place in (("kind", "answers", 1), ("view", "difference", 3), ("order", "name", 1)):
+        visited.page.locator(f".st-key-{key} button").nth(place).click()
+        visited.page.wait_for_url(re.compile(f"{key}={value}"), timeout=10_000)
+        visited.settle()
+    asked = visited.query()
+    english = visit(
+        server, "confusions?" + "&".join(f"{key}={asked[key]}" for key in ("kind", "view", "order")), DESKTOP
+    )
+    english.page.locator(".js-plotly-plot .ytick").first.wait_for(timeout=OPENING)
+    assert english.page.locator("[data-testid=stAlertContentWarning]").count() == 0
+    assert english.page.locator(".js-plotly-plot").count() == 1
+
+
+def test_the_arrow_keys_walk_through_the_most_confused_pairs(visit, server):
+    visited = visit(server, "confusions", DESKTOP)
+    keyboard = visited.page.keyboard
+    visited.page.get_by_role("tab", name="Most confused pairs").focus()
+    keyboard.press("Enter")
+    visited.page.locator("[data-testid=stDataFrame] canvas").first.wait_for(timeout=OPENING)
+    for _step in range(20):
+        keyboard.press("Tab")
+        if visited.page.evaluate("document.activeElement.matches('[data-testid=stDataFrame] canvas')"):
+            break
+    pairs = []
+    for _step in range(2):
+        before = visited.page.url
+        keyboard.press("ArrowDown")
+        visited.page.wait_for_function("url => location.href !== url", arg=before, timeout=10_000)
+        visited.settle()
+        pairs.append(visited.pair_shown())
+        assert pairs[-1] == f"{visited.query()['true']} taken for {visited.query()['predicted']}"
+    assert pairs[0] != pairs[1]
+
+
+def test_a_tap_on_a_phone_shows_the_photos_of_both_directions(visit, server):
+    visited = visit(server, "confusions?view=new", PHONE, has_touch=True, is_mobile=True)
+    true, predicted = click_matrix(visited, "cells", tap=True)
+    visited.page.wait_for_url(re.compile("true=.*predicted="), timeout=10_000)
+    visited.settle()
+    shown = visited.page.locator(".st-key-pair-photos")
+    for title in (f"{true} taken for {predicted}", f"{predicted} taken for {true}"):
+        assert shown.locator("strong", has_text=title).count() == 1
+    assert (
+        visited.page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('[data-testid=stMain]'))")
+        <= 0
+    )
+
+
+def test_all_names_of_a_large_matrix_are_legible_and_the_page_does_not_scroll_sideways(visit, server):
+    for viewport in (DESKTOP, PHONE):
+        visited = visit(server, "confusions?dataset=dogs47&breeds=all&view=new", viewport)
+        matrix = visited.page.locator(".js-plotly-plot").last
+        matrix.locator(".ytick").first.wait_for(timeout=OPENING)
+        boxes = matrix.evaluate(
+            "plot => [...plot.querySelectorAll('.ytick text, .xtick text')].map(text => text.getBoundingClientRect())"
+            ".map(({left, top, width, height}) => ({left, top, width, height}))"
+        )
+        assert len(boxes) == 2 * 47
+        outline = matrix.bounding_box()
+        assert min(min(box["height"], box["width"]) for box in boxes) >= 10  # pixels
+        assert min(box["left"] for box in boxes) >= outline["x"] - 1  # none is cut off
+        page = "document.querySelector('[data-testid=stMain]')"
+        assert visited.page.evaluate(f"{page}.scrollWidth - {page}.clientWidth") <= 0
+
+
 def test_the_choice_of_runs_and_language_stays_in_the_url_from_page_to_page(visit, server):
     dataset = artifacts.datasets()[0]
     run = artifacts.runs(dataset)[-1]
@@ -223,3 +333,141 @@ def test_the_choice_of_runs_and_language_stays_in_the_url_from_page_to_page(visi
         link.click()
         visited.settle()
         assert visited.query() == kept
+
+
+# -- metrics ------------------------------------------------------------------------------------------------------
+
+
+def test_the_threshold_moves_with_the_keyboard_and_the_answers_with_it(visit, server):
+    visited = visit(server, "metrics", DESKTOP)
+    answers = visited.page.get_by_text(re.compile("answers .* of the photos")).last
+    before = answers.inner_text()
+    visited.page.get_by_role("slider").last.focus()
+    for _step in range(5):
+        visited.page.keyboard.press("ArrowRight")
+    visited.page.wait_for_url(re.compile("threshold=85"), timeout=10_000)
+    visited.page.wait_for_function("text => !document.body.innerText.includes(text)", arg=before, timeout=10_000)
+    assert visited.errors == []
+
+
+def test_a_count_of_the_verdict_leads_to_its_photos(visit, server):
+    visited = visit(server, "metrics", DESKTOP)
+    visited.page.get_by_text("only the new method right").first.click()
+    visited.page.wait_for_url(re.compile("mistakes.*who=only-new"), timeout=10_000)
+    visited.settle()
+    assert visited.page.locator("h1").first.inner_text() == "Mistakes"
+    assert visited.errors == []
+
+
+def test_a_section_of_the_metrics_page_is_one_click_away(visit, server):
+    visited = visit(server, "metrics", DESKTOP)
+    visited.page.get_by_role("link", name="The luck of training").first.click()
+    visited.page.wait_for_function(
+        """() => {
+            const {top} = document.getElementById("seeds").getBoundingClientRect()
+            return top >= 0 && top < innerHeight
+        }""",
+        timeout=10_000,
+    )
+
+
+# -- mistakes, labels and the map -----------------------------------------------------------------------------------
+
+
+def test_what_a_gallery_shows_is_in_its_address(visit, server):
+    visited = visit(server, "mistakes?who=all", DESKTOP)
+    visited.page.get_by_role("combobox", name="Sort by").focus()
+    visited.page.keyboard.type("Largest")
+    visited.page.keyboard.press("Enter")
+    visited.page.wait_for_url(re.compile("sort=disagreement"), timeout=10_000)
+    visited.settle()
+    visited.page.get_by_role("button", name="Page 2", exact=False).first.click()
+    visited.page.wait_for_url(re.compile("page=2"), timeout=10_000)
+    visited.settle()
+    first = visited.page.locator("[data-testid=stImage] img, [data-testid=stDataFrame]").first.get_attribute("alt")
+    assert visited.errors == []
+    again = visit(server, visited.page.url.removeprefix(f"{server}/"), DESKTOP)
+    assert again.query() == {"who": "all", "sort": "disagreement", "page": "2"}
+    assert (
+        again.page.locator("[data-testid=stImage] img, [data-testid=stDataFrame]").first.get_attribute("alt") == first
+    )
+
+
+def test_a_photo_of_the_gallery_leads_to_its_explanation_and_its_confusion(visit, server):
+    visited = visit(server, "mistakes", DESKTOP)
+    visited.page.locator("[data-testid=stMain] [data-testid=stImage], [data-testid=stDataFrame]").first.wait_for()
+    if visited.page.get_by_text("The photos are not on this machine").count():
+        pytest.skip("no photos on this machine")
+    links = visited.page.locator("[data-testid=stMain] [data-testid=stPageLink] a")
+    links.nth(1).wait_for()
+    targets = [links.nth(k).get_attribute("href") for k in range(2)]
+    assert "attention?photo=" in targets[0]
+    assert re.search("confusions[?]true=.*predicted=", targets[1])
+
+
+def test_a_label_judged_wrong_is_left_out_of_every_page_until_all_photos_are_wanted(visit, server, tmp_path):
+    visited = visit(server, "labels", DESKTOP)
+    announced = visited.page.get_by_text("left out everywhere.")
+    visited.page.get_by_role("radio", name="wrong").first.click()
+    announced.wait_for(timeout=10_000)
+    visited.settle()
+    with visited.page.expect_download() as download:
+        visited.page.get_by_role("button", name="Export as CSV").click()
+    reviewed = tmp_path / "reviewed.csv"
+    download.value.save_as(reviewed)
+    rows = reviewed.read_text().splitlines()
+    assert rows[0] == "photo,label,suggested,verdict"
+    assert sum(row.endswith(",wrong") for row in rows) == 1
+    visited.page.locator("[data-testid=stSidebarNavLink]", has_text="Mistakes").click()
+    visited.page.locator("h1", has_text="Mistakes").wait_for(timeout=10_000)
+    assert announced.count() == 1
+    visited.page.get_by_role("button", name="Use all photos").click()
+    announced.wait_for(state="detached", timeout=10_000)
+
+    other = visit(server, "labels", DESKTOP)  # another visitor, who has the list in a file
+    assert other.page.get_by_text("left out everywhere.").count() == 0
+    other.page.locator("input[type=file]").set_input_files(reviewed)
+    other.page.get_by_text("1 verdict was read.").wait_for(timeout=10_000)
+    other.page.get_by_text("left out everywhere.").wait_for(timeout=10_000)
+    assert visited.errors == other.errors == []
+
+
+MAP = "map?baseline=mobilenetv2-frozen&new=mobilenetv2-finetuned&run=new"
+
+
+def coloured_dot(visited: Visit, place: int = 0) -> tuple[float, float]:
+    """Where on the screen a coloured dot of the first map is."""
+    dots = visited.page.locator("[data-testid=stVegaLiteChart] path[fill='#009E73'][aria-label]")
+    dots.first.wait_for(timeout=OPENING)
+    dots.nth(place).scroll_into_view_if_needed()
+    box = dots.nth(place).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_dot_of_the_map_shows_its_photo_and_a_click_opens_it(visit, server):
+    visited = visit(server, MAP, DESKTOP)
+    for place in (0, 7):
+        x, y = coloured_dot(visited, place)
+        visited.page.mouse.move(x - 2, y)
+        visited.page.mouse.move(x, y)
+        tooltip = visited.page.locator("#vg-tooltip-element")
+        tooltip.get_by_text("true breed").wait_for(timeout=10_000)
+        if visited.page.locator("[data-testid=stAlertContentInfo]").count() == 0:  # the photos are here
+            tooltip.locator("img").wait_for(timeout=10_000)
+            assert tooltip.locator("img").evaluate("image => image.naturalWidth") > 0
+        before = visited.page.url
+        visited.page.mouse.click(x, y)
+        visited.page.wait_for_function("url => location.href !== url", arg=before, timeout=10_000)
+        assert "photo" in visited.query()
+        visited.page.get_by_role("heading", name="What lies closest").wait_for(timeout=10_000)
+        visited.settle()
+    assert visited.errors == []
+    assert visited.strangers == []
+
+
+def test_a_tap_on_the_map_opens_a_photo_on_a_phone(visit, server):
+    visited = visit(server, MAP, PHONE, has_touch=True)
+    visited.page.touchscreen.tap(*coloured_dot(visited))
+    visited.page.wait_for_url(re.compile("photo="), timeout=10_000)
+    visited.page.get_by_role("heading", name="What lies closest").wait_for(timeout=10_000)
+    assert visited.errors == []
