@@ -755,8 +755,8 @@ def picture_cells(
     figure.update_yaxes(
         range=[n - 0.5, -0.5], tickvals=list(range(n)), ticktext=rows, showticklabels=rows is not None, **axis
     )
-    figure.update_xaxes(constrain="domain", side="top")
-    return figure.update_yaxes(scaleanchor="x", constrain="domain")
+    figure.update_xaxes(constrain="domain", constraintoward="left", side="top")
+    return figure.update_yaxes(scaleanchor="x", constrain="domain", constraintoward="top")
 
 
 def faithfulness_curves(
@@ -770,10 +770,10 @@ def faithfulness_curves(
         rows=1,
         cols=2,
         shared_yaxes=True,
-        horizontal_spacing=0.04,
-        x_title=_("share of the photo"),
-        column_titles=[_("shown"), _("hidden")],
+        horizontal_spacing=0.1,
+        column_titles=[_("share of the photo shown"), _("share hidden")],
     )
+    figure.update_annotations(font_size=12)
     kinds = (
         (name, own, {"color": colour, "width": 3}),
         (_("random maps"), random, {"color": GREY, "width": 2, "dash": "dot"}),
@@ -797,4 +797,4 @@ def faithfulness_curves(
     figure.update_xaxes(range=[0, 100], fixedrange=True, ticksuffix=PERCENT, tickvals=[0, 50, 100])
     figure.update_yaxes(range=[0, 103], fixedrange=True, ticksuffix=PERCENT)
     figure.update_yaxes(title=title, col=1)
-    return _finish(figure, 300, legend={"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0, "title": None})
+    return _finish(figure, 300, legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0, "title": None})

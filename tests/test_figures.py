@@ -299,3 +299,27 @@ def test_sizes_count_the_shorter_side():
     bars = figures.photo_sizes(table).data[0]
     assert sum(bars.y) == 3
     assert (bars.y[0], bars.y[-1]) == (1, 2)
+
+
+def test_the_cells_of_a_picture_can_be_clicked_in_row_order_and_tell_their_words():
+    words = [["a", "b", "c"], ["d", "e", "f"]]
+    figure = figures.picture_cells(b"jpeg", words, height=200, chosen=(1, 2), rings=[(0, 1)])
+    (cells,) = figure.data
+    assert (list(cells.x), list(cells.y)) == ([0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1])
+    assert list(cells.text) == ["a", "b", "c", "d", "e", "f"]
+    picture = figure.layout.images[0]
+    assert picture.source.startswith("data:image/jpeg;base64,")
+    assert (picture.x, picture.y, picture.sizex, picture.sizey) == (-0.5, -0.5, 3, 2)
+    assert tuple(figure.layout.yaxis.range) == (1.5, -0.5), "the first row is the upper one"
+    shapes = {shape.type: (shape.x0, shape.x1, shape.y0, shape.y1) for shape in figure.layout.shapes}
+    assert shapes["rect"] == (1.5, 2.5, 0.5, 1.5)
+    assert shapes["circle"] == pytest.approx((0.7, 1.3, -0.3, 0.3))
+
+
+def test_the_curves_of_a_map_stand_beside_those_of_chance():
+    own, random, blob = (np.full((2, 5), share) for share in (0.9, 0.5, 0.7))
+    figure = figures.faithfulness_curves(own, random, blob, colour="#123456", name="relevance", title="beagle")
+    assert [trace.name for trace in figure.data[::2]] == ["relevance", "random maps", "centred blob"]
+    assert [trace.y[0] for trace in figure.data[::2]] == [90, 50, 70]
+    assert list(figure.data[0].x) == [0, 25, 50, 75, 100]
+    assert figure.data[0].line.color == "#123456"
