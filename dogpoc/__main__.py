@@ -594,6 +594,17 @@ def explain_benchmark(
         _print_explanations(faithfulness.summarise(record))
 
 
+@app.command()
+def imagine(run: str, data: Data = "dogs47") -> None:
+    """Let a run draw what it expects each of its breeds to look like. Resumes if stopped."""
+    artifacts.read_run(data, run)
+    from dogpoc import imagination
+
+    info = imagination.store_pictures(data, run, progress=True)
+    path = artifacts.run_folder(data, run) / artifacts.PICTURES
+    typer.echo(_("pictures of {n} breeds: {path}").format(n=len(info["breeds"]), path=path))
+
+
 def _print_explanations(rows: list[dict]) -> None:
     from tabulate import tabulate
 

@@ -9,6 +9,8 @@
     artifacts/<dataset>/<run>/features.npy        (N, d) fp16 principal components of all photos' features; optional,
                                                   with map.npy, (N, 2) t-SNE, and projection.safetensors (mean, basis)
     artifacts/<dataset>/<run>/explanations.json   how faithful the run's explanations are, photo by photo; optional
+    artifacts/<dataset>/<run>/pictures.png        what the run expects each breed to look like; one below the other,
+                                                  made by the model (only in the dataset it was trained on); optional
 
 Files are never trusted: run.json and photos.json carry a digest of their own content, everything else is known by its
 SHA-256 in them. Every write leaves the old artifact or the new one: new files are staged beside the old ones under
@@ -31,6 +33,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -44,6 +47,7 @@ SPLITS = ("train", "validation", "test")
 SCORED_SPLITS = ("validation", "test")
 EMBEDDING_FILES = ("features.npy", "map.npy", "projection.safetensors")
 EXPLANATIONS = "explanations.json"
+PICTURES = "pictures.png"
 BASELINE, NEW = "mobilenetv2-frozen", "vit-tiny-finetuned"  # the default roles
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -489,10 +493,7 @@ def read_explanations(info: Mapping) -> dict | None:
     command = f"python -m dogpoc explain-benchmark --runs {info['run']} --data {info['dataset']}"
     try:
         record = json.loads(path.read_bytes())
-        current = {
-            "photos_digest": read_dataset(info["dataset"])["digest"],
-            "weights": read_run(info["trained_on"], info["run"])["files"]["weights.safetensors"],
-        }
+        current = {"photos_digest": read_dataset(info["dataset"])["digest"], "weights": weights_digest(info)}
         whole = all(isinstance(record[part], list) for part in ("photos", "mosaics", "randomised"))
         made_now = current.items() <= record.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -501,6 +502,37 @@ def read_explanations(info: Mapping) -> dict | None:
         message = _("{path} is not a benchmark of explanations. Run: {command}")
         raise ArtifactError(message.format(path=path, command=command))
     return record if made_now else None
+
+
+def weights_digest(info: Mapping) -> str:
+    """SHA-256 of the file with what training changed in a run."""
+    return read_run(info["trained_on"], info["run"])["files"]["weights.safetensors"]
+
+
+def read_pictures(info: Mapping) -> np.ndarray | None:
+    """(C, S, S, 3) uint8: for each breed of info["breeds"] a picture that the run made of it (dogpoc.imagination).
+
+    None where `python -m dogpoc imagine` was not run for this run's weights. Raises ArtifactError.
+    """
+    home = read_run(info["trained_on"], info["run"])
+    if PICTURES not in home["files"] or home.get("pictures", {}).get("weights") != weights_digest(info):
+        return None
+    path, breeds = run_file(home, PICTURES), len(home["breeds"])
+    try:
+        with Image.open(path, formats=["PNG"]) as sheet:
+            side, height = sheet.size
+            pixels = np.asarray(sheet.convert("RGB")) if height == side * breeds else None
+    except (OSError, ValueError, Image.DecompressionBombError):
+        pixels = None
+    if pixels is None:
+        message = _("{path} does not hold a picture for each breed. Run: {command}")
+        raise ArtifactError(message.format(path=path, command=imagine_command(home)))
+    return pixels.reshape(breeds, side, side, 3)
+
+
+def imagine_command(info: Mapping) -> str:
+    """The command that makes the pictures of a run, for those who miss them."""
+    return f"python -m dogpoc imagine {info['run']} --data {info['trained_on']}"
 
 
 # -- evaluations --------------------------------------------------------------------------------------------------
@@ -640,7 +672,7 @@ def _difference(dataset: str, name: str) -> str | None:
         info = read_run(dataset, name)
         for file in info["files"]:
             run_file(info, file)
-        for read in (*EMBEDDING_READERS, read_explanations):
+        for read in (*EMBEDDING_READERS, read_explanations, read_pictures):
             read(info)
         if "logits.npy" not in info["files"]:
             return None

@@ -36,7 +36,7 @@ def explain_benchmark(
     rows = _sample(len(evaluation.true), photos)
     key = {
         "photos_digest": info["photos_digest"],
-        "weights": artifacts.read_run(info["trained_on"], run)["files"]["weights.safetensors"],
+        "weights": artifacts.weights_digest(info),
         "seed": SEED,
         "steps": faithfulness.STEPS,
         "asked": photos,

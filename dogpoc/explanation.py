@@ -27,7 +27,8 @@ NORMS = {F.layer_norm, F.rms_norm}
 OUTLIER = 2  # times the median norm of the patches
 STEPS = 16  # of integrated gradients, by Gauss and Legendre
 OCCLUDED = 7  # squares along each side, so that transformers and CNNs are asked the same
-BATCH = 16
+BATCH = 16  # occluded photos at once
+GRADIENTS = 4  # photos at once with gradients: their activations stay small
 
 
 class ExplanationError(DogpocError):
@@ -171,9 +172,10 @@ def rollout(attention: Attention) -> np.ndarray:
     a token on unchanged, and the layers multiply.
     """
     share = _reader(attention)  # of each token in the answer, followed down from the last layer to the photo
-    for heads in attention.maps[::-1]:
-        layer = heads.mean(0, dtype=np.float32)  # (T, T)
-        share = 0.5 * share + 0.5 * share @ (layer / layer.sum(-1, keepdims=True))
+    for layer in attention.maps[::-1]:
+        heads = layer.astype(np.float32, copy=False)  # (H, T, T)
+        sums = heads.sum(-1).mean(0)  # 1, but for rounding in half precision
+        share = 0.5 * share + 0.5 * (share / sums @ heads).mean(0)
     return _patches(share, attention)
 
 
@@ -300,7 +302,7 @@ def integrated_gradients(model: nn.Module, pixels: torch.Tensor, breed: int, aga
     x = pixels.to(_device(model), copy=True)
     with torch.enable_grad():
         attributions = IntegratedGradients(lambda photos: _score(model(photos), breed, against)).attribute(
-            x, n_steps=STEPS, internal_batch_size=BATCH
+            x, n_steps=STEPS, internal_batch_size=GRADIENTS
         )
     values = attributions.sum(dim=1)[0].detach().double().cpu().numpy()  # (H, W)
     rows, columns = (_cells(n, cells) for n, cells in zip(values.shape, _grid(model, pixels), strict=True))

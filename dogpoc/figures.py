@@ -26,7 +26,7 @@ STEPS = 120  # of a heatmap's colour, sent as 8-bit numbers: 19 kB for 120 x 120
 BLANK = 0.5 / STEPS  # less than the first step is not drawn
 CELLS = 8_000  # at most that can be clicked, the largest ones: 65 kB
 MANY = 300  # breeds
-LONGEST = 28  # letters of a name beside a matrix
+LONGEST = 30  # letters of a name beside a matrix
 COLOUR_BAR = 36  # pixels above a matrix
 ROW_NAMES, COLUMN_NAMES = 0, 1  # places of these traces in a matrix
 
@@ -86,18 +86,17 @@ def probability_bars(breeds: Sequence[str], probs: Sequence[float], colour: str)
 
 
 def confusion_heatmap(
-    values: np.ndarray, photos: np.ndarray | None, breeds: Sequence[str], *, colour: str, top: float, unit: str, **marks
+    values: np.ndarray, photos: np.ndarray | None, breeds: Sequence[str], *, colour: str, top: float, unit: str
 ) -> go.Figure:
     """A run's confusions: rows = true breed, columns = predicted breed; a cell of 0 or nan is left blank.
 
     values: (C, C) >= 0, shares (unit "%") or numbers of photos (unit ""), right answers as 0.
     photos: (C, C) numbers of photos, for the hover; None where values say it all.
     top: the value that gets the full colour; give both runs the same one.
-    marks: chosen, a cell (i, j) to frame; focus, a breed whose row and column to frame.
     The colour grows with the square root of the value, so that single mistakes are seen beside the many.
     """
     scaled = np.sqrt(np.nan_to_num(values) / max(top, 1e-9)).clip(0, 1)
-    figure = _matrix(breeds, **marks)
+    figure = _matrix(breeds)
     scale = [[0, CLEAR], [BLANK, CLEAR], [BLANK, _rgba(colour, 0.12)], [1, colour]]
     _draw_cells(figure, scaled, scale, (0, 1), _ticks(top, unit))
     words = [_("{photos} photos").format(photos=_datum(1))] if photos is not None else []
@@ -113,16 +112,15 @@ def difference_heatmap(
     noise: np.ndarray,
     top: float,
     unit: str,
-    **marks,
 ) -> go.Figure:
     """New minus baseline; blue: the baseline makes the mistake more, vermilion: the new one, grey: within noise.
 
     differences: (C, C) of either sign, in the unit of `confusion_heatmap`.   noise: (C, C) bool.
-    photos: (C, C) numbers of photos of the baseline and of the new run, or None.   marks: as for `confusion_heatmap`.
+    photos: (C, C) numbers of photos of the baseline and of the new run, or None.
     """
     scaled = np.nan_to_num(differences)
     scaled = (np.sign(scaled) * np.sqrt(np.abs(scaled) / max(top, 1e-9))).clip(-1, 1)
-    figure = _matrix(breeds, **marks)
+    figure = _matrix(breeds)
     scale = [
         *([0, BASELINE], [0.5 - BLANK / 2, _rgba(BASELINE, 0.12)], [0.5 - BLANK / 2, CLEAR]),
         *([0.5 + BLANK / 2, CLEAR], [0.5 + BLANK / 2, _rgba(NEW, 0.12)], [1, NEW]),
@@ -136,7 +134,7 @@ def difference_heatmap(
         numbers += photos
     _draw_cells(figure, real, scale, (-1, 1), ticks)
     drawn = _add_clickable(figure, real, numbers, words)
-    greys = [[0, CLEAR], [BLANK, CLEAR], [BLANK, _rgba(GREY, 0.15)], [1, _rgba(GREY, 0.75)]]
+    greys = [[0, CLEAR], [BLANK, CLEAR], [BLANK, _rgba(GREY, 0.2)], [1, _rgba(GREY, 0.9)]]
     _draw_cells(figure, np.abs(noisy), greys, (0, 1), None)
     _add_clickable(figure, noisy, numbers, [*words, _("within noise")], most=CELLS - drawn)
     return figure
@@ -148,6 +146,21 @@ def clicked(point: Mapping) -> tuple[int | None, int | None]:
     row = None if point["curve_number"] == COLUMN_NAMES else int(point["y"])
     column = None if point["curve_number"] == ROW_NAMES else int(point["x"])
     return row, column
+
+
+def frame(matrix: go.Figure, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Where some cells of a matrix lie in the drawing: left, top, width, height, as shares of the drawing's.
+
+    rows, columns: first and last of each. A frame is not part of the figure: with one, a click would draw it all anew.
+    """
+    (left, right), (bottom, top), n = (
+        matrix.layout.xaxis.domain,
+        matrix.layout.yaxis.domain,
+        len(matrix.layout.xaxis.ticktext),
+    )
+    wide, high = (right - left) / n, (top - bottom) / n
+    x, y = left + columns[0] * wide, 1 - top + rows[0] * high
+    return x, y, (columns[1] - columns[0] + 1) * wide, (rows[1] - rows[0] + 1) * high
 
 
 def similarity_order(confusions: np.ndarray) -> np.ndarray:
@@ -184,7 +197,7 @@ def _ticks(top: float, unit: str) -> tuple[list[float], list[str]]:
     return np.sqrt(values / max(top, 1e-9)).tolist(), texts
 
 
-def _matrix(breeds: Sequence[str], *, chosen: tuple[int, int] | None = None, focus: int | None = None) -> go.Figure:
+def _matrix(breeds: Sequence[str]) -> go.Figure:
     """An empty matrix with the breeds' names, which can be clicked; layout.width is the least at which all are legible.
 
     The names are the ticks of the main axes; they stand outside of these, over a second pair of axes, whose invisible
@@ -229,20 +242,9 @@ def _matrix(breeds: Sequence[str], *, chosen: tuple[int, int] | None = None, foc
     figure.add_scatter(**invisible, **places, name="rows", hovertemplate="<b>%{y}</b>" + click)
     places = {"x": _small(index), "y": _small(place), "xaxis": "x", "yaxis": "y2"}
     figure.add_scatter(**invisible, **places, name="columns", hovertemplate="<b>%{x}</b>" + click)
-    spans = [((-0.5, n - 0.5), (focus - 0.5, focus + 0.5))] if focus is not None else []
-    spans += [span[::-1] for span in spans]
-    background = {"fillcolor": _rgba(GREY, 0.08), "line": {"width": 0}, "layer": "below", "name": "background"}
+    background = {"fillcolor": _rgba(GREY, 0.08), "line": {"width": 0}, "layer": "below"}
     figure.add_shape(type="rect", x0=-0.5, x1=n - 0.5, y0=-0.5, y1=n - 0.5, **background)
-    for x, y in spans:
-        _frame(figure, x, y, "focus", 1)
-    if chosen is not None:
-        i, j = chosen
-        _frame(figure, (j - 0.5, j + 0.5), (i - 0.5, i + 0.5), "chosen", 2.5)
     return figure
-
-
-def _frame(figure: go.Figure, x: tuple[float, float], y: tuple[float, float], name: str, width: float) -> None:
-    figure.add_shape(type="rect", x0=x[0], x1=x[1], y0=y[0], y1=y[1], name=name, line={"color": GREY, "width": width})
 
 
 def _shortened(label: str) -> str:

@@ -286,7 +286,7 @@ def show_patches(
     ]
     picture = answering.jpeg(overlay(seen.shown, values, opacity, smooth=False))
     figure = figures.picture_cells(
-        picture, words, height=330, chosen=patch, rings=[tuple(map(int, place)) for place in np.argwhere(away)]
+        picture, words, height=300, chosen=patch, rings=[tuple(map(int, place)) for place in np.argwhere(away)]
     )
     alt = _("Map of the attention over the photo")
     st.plotly_chart(figure, config=shared.CHART, key=key, on_select=choose, selection_mode="points", alt=alt)
@@ -557,6 +557,57 @@ def offer_downloads(picture: np.ndarray, values: np.ndarray, name: str, role: st
             )
 
 
+# -- what it expects ----------------------------------------------------------------------------------------------
+
+
+def show_expectations() -> None:
+    """Both runs' own pictures of a breed, side by side."""
+    st.write(
+        _(
+            "These are not photographs: each picture was made by the model itself, "
+            "changed little by little until it saw the breed."
+        )
+    )
+    drawn = {}
+    for role in shared.ROLE:
+        info = artifacts.read_run(shared.dataset(), shared.run(role))
+        if info["run"] not in [each["run"] for each, _pictures in drawn.values()]:
+            drawn[role] = (info, artifacts.read_pictures(info))
+    breeds = sorted({breed for info, _pictures in drawn.values() for breed in info["scored_breeds"]}, key=str.casefold)
+    labels = {breed: breed_label(breed) for breed in breeds}
+    breed = shared.choice(st.selectbox, "breed", _("Breed"), labels, breeds[0])
+    for column, (role, (info, pictures)) in zip(st.columns(2, gap="large"), drawn.items(), strict=False):
+        with column:
+            show_expectation(role, info, pictures, breed)
+
+
+def show_expectation(role: str, info: dict, pictures: np.ndarray | None, breed: str) -> None:
+    """One run's picture of a breed, or one line why there is none."""
+    st.markdown(f"#### {shared.MARK[role]} {info['run']}")
+    if pictures is None:
+        st.info(_("No pictures of this run yet. Run: `{command}`").format(command=artifacts.imagine_command(info)))
+        return
+    if breed not in info["breeds"]:
+        st.info(_("{run} does not know {breed}.").format(run=info["run"], breed=breed_label(breed)))
+        return
+    picture = Image.fromarray(pictures[info["breeds"].index(breed)])
+    said = _("{run}'s idea of a dog of the breed {breed}; made by the model, not a photograph").format(
+        run=info["run"], breed=breed_label(breed)
+    )
+    file = io.BytesIO()
+    picture.resize((answering.SHOWN, answering.SHOWN), Image.Resampling.BICUBIC).save(file, "PNG")
+    st.image(file.getvalue(), caption=said, alt=said, width="stretch")
+    st.download_button(
+        _("Picture (PNG), to try on the upload page"),
+        file.getvalue(),
+        file_name=f"{info['run']}-{breed}.png",
+        mime="image/png",
+        icon=":material/download:",
+        key=f"picture-{role}",
+        on_click="ignore",
+    )
+
+
 # -- the benchmark ------------------------------------------------------------------------------------------------
 
 
@@ -635,38 +686,45 @@ def _with_interval(mean: float, low: float, high: float) -> str:
     return f"{number(mean, 2)} [{number(low, 2)}, {number(high, 2)}]"
 
 
-# -- the page -----------------------------------------------------------------------------------------------------
-
-st.title(_("Where does it look, and why this breed?"))
-questions = {"look": _("Where it looks (ViT)"), "why": _("Why this breed")}
-question = shared.choice(st.segmented_control, "view", _("Question"), questions, "look", required=True)
-if question == "look":
-    roles = {role: f"{shared.role_name(role)} · {shared.run(role)}" for role in ("new", "baseline")}
-    role = st.segmented_control(
-        _("Run"), list(roles), format_func=roles.get, default="new", required=True, key="attention-role"
-    )
-    asked_roles = [role]
-else:
-    asked_roles = list(shared.ROLE)
-try:
+def show_photo(question: str, roles: list[str]) -> None:
+    """The chosen photo's explanation by the runs in `roles`. Raises DogpocError."""
     able = {}
-    for role in asked_roles:
+    for role in roles:
         run, line = answering.able_run(shared.dataset(), shared.run(role))
         if line:
             st.info(line)
         if run and run not in able.values():
             able[role] = run
-    chosen = choose_photo(shared.run(asked_roles[-1]))
+    chosen = choose_photo(shared.run(roles[-1]))
     if not chosen:
         st.session_state.pop("attention-kept", None)
     elif able:
         (photo, true_breed), data = chosen
         asked = (photo, shared.dataset())
         if question == "look":
-            show_attention(asked, role, able[role], data, true_breed)
+            show_attention(asked, roles[0], able[roles[0]], data, true_breed)
         else:
             show_reasons(asked, able, data, true_breed)
-    if question == "why":
+
+
+# -- the page -----------------------------------------------------------------------------------------------------
+
+st.title(_("Where does it look, and why this breed?"))
+questions = {"look": _("Where it looks (ViT)"), "why": _("Why this breed"), "expects": _("What it expects to see")}
+question = shared.choice(st.segmented_control, "view", _("Question"), questions, "look", required=True)
+
+
+try:
+    if question == "expects":
+        show_expectations()
+    elif question == "look":
+        names = {role: f"{shared.role_name(role)} · {shared.run(role)}" for role in ("new", "baseline")}
+        role = st.segmented_control(
+            _("Run"), list(names), format_func=names.get, default="new", required=True, key="attention-role"
+        )
+        show_photo(question, [role])
+    else:
+        show_photo(question, list(shared.ROLE))
         show_benchmark()
 except DogpocError as error:
     st.session_state.pop("attention-kept", None)

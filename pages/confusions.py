@@ -48,7 +48,10 @@ SCOPES |= {"groups": _("Kennel groups")} if about.groups else {}
 
 def click(key: str) -> None:
     """A click in figure `key`: a cell chooses its pair, a name its breed, and a group's name opens the group."""
-    for point in st.session_state[key].selection.points[:1]:
+    last = f"last click in {key}"  # a second click there takes the selection back: then too it is what is wanted
+    points = st.session_state[key].selection.points[:1] or st.session_state.get(last, [])
+    st.session_state[last] = [dict(point) for point in points]
+    for point in points:
         names = [None if place is None else drawn.labels[shown[place]] for place in figures.clicked(point)]
         if None not in names:
             pairs.choose(*names)
@@ -91,7 +94,6 @@ shown = matrix.ordered(drawn, shown, order)
 if opened:
     shown = matrix.side_by_side(shown, np.isin(drawn.labels, [about.labels[k] for k in about.groups[opened]]))
 place = {drawn.labels[k]: at for at, k in enumerate(shown)}
-marks = {"focus": place.get(focus), "chosen": (place[i], place[j]) if {i, j} <= set(place) else None}
 
 matrices, ranking, severity = st.tabs([_("Matrices"), _("Most confused pairs"), _("How bad the mistakes are")])
 with matrices:
@@ -102,7 +104,9 @@ with matrices:
             share=percent(inside, 0), n=len(shown)
         )
     st.caption(meaning)
-    matrix.draw(drawn, shown, ["baseline", "new"] if view == "both" else [view], marks, click)
+    views = ["baseline", "new"] if view == "both" else [view]
+    chosen = (place[i], place[j]) if {i, j} <= set(place) else None
+    matrix.draw(drawn, shown, views, click, chosen=chosen, focus=place.get(focus))
 with ranking:
     roles = {role: shared.role_name(role) for role in shared.ROLE}
     pairs.show_ranking(about, one_of("ranked", _("Pairs of"), roles, "new"))

@@ -15,7 +15,14 @@ CORE = sorted((CHECKOUT / "dogpoc").glob("*.py"))
 PAGES = [CHECKOUT / "streamlit_app.py", *sorted((CHECKOUT / "pages").rglob("*.py"))]
 STORED = [CHECKOUT / "streamlit_app.py", *sorted((CHECKOUT / "pages" / "results").glob("*.py"))]
 MODEL_LIBRARIES = {"torch", "torchvision", "timm", "transformers"}
-MODEL_MODULES = {"methods", "training", "inference", "explanation", "benchmark"}  # of dogpoc; only they may import those libraries
+MODEL_MODULES = {
+    "methods",
+    "training",
+    "inference",
+    "explanation",
+    "benchmark",
+    "imagination",
+}  # of dogpoc; only they may import those libraries
 LOADS_TORCH = MODEL_MODULES - {"methods"}  # methods is plain data
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".gif"}

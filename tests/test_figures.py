@@ -132,12 +132,14 @@ def test_a_difference_within_noise_is_grey_says_so_and_can_be_clicked():
     assert "within noise" not in real.hovertemplate
 
 
-def test_the_chosen_cell_and_the_row_and_column_of_a_breed_are_framed():
-    frames = {shape.name: shape for shape in heatmap(chosen=(0, 1)).layout.shapes}
-    assert [frames["chosen"][side] for side in ("x0", "x1", "y0", "y1")] == [0.5, 1.5, -0.5, 0.5]
-    frames = [shape for shape in heatmap(focus=2).layout.shapes if shape.name == "focus"]
-    sides = [[shape[side] for side in ("x0", "x1", "y0", "y1")] for shape in frames]
-    assert sides == [[-0.5, 2.5, 1.5, 2.5], [1.5, 2.5, -0.5, 2.5]]
+def test_a_frame_lies_around_its_cells():
+    figure = heatmap()
+    x, y, width, height = figures.frame(figure, (1, 1), (2, 2))  # of 3
+    (left, right), (bottom, top) = figure.layout.xaxis.domain, figure.layout.yaxis.domain
+    assert (right, bottom) == (1, 0)
+    assert (x, x + width) == pytest.approx((left + (1 - left) * 2 / 3, 1))
+    assert (y, y + height) == pytest.approx((1 - top + top / 3, 1 - top + top * 2 / 3))
+    assert figures.frame(figure, (0, 2), (0, 2)) == pytest.approx((left, 1 - top, 1 - left, top))
 
 
 @pytest.mark.parametrize("figure", [heatmap, duel])
@@ -189,9 +191,7 @@ def test_a_matrix_of_120_breeds_stays_under_150_kilobytes(kind):
         photos, noise = None if unit else tuple(hard), rng.random((120, 120)) < 0.5
         figure = figures.difference_heatmap(values[1] - values[0], photos, names, noise=noise, top=1, unit=unit)
     else:
-        figure = figures.confusion_heatmap(
-            values[0], None, names, colour=figures.NEW, top=values.max(), unit=unit, chosen=(1, 2), focus=3
-        )
+        figure = figures.confusion_heatmap(values[0], None, names, colour=figures.NEW, top=values.max(), unit=unit)
     assert len(figure.to_json()) < 150_000
 
 

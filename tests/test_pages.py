@@ -370,6 +370,16 @@ def test_rows_come_in_the_order_chosen(store, order):
     assert names == expected.get(order, [labels[k] for k in np.argsort(right, kind="stable")])
 
 
+def test_an_opened_group_shows_its_breeds_side_by_side_among_the_closed_ones(store):
+    names = []
+    for opened in ({}, {"open": "FCI 5"}):
+        app = open_page("confusions", breeds="groups", order="name", view="new", **opened)
+        assert not app.warning
+        names.append(json.loads(app.get("plotly_chart")[0].proto.spec)["layout"]["yaxis"]["ticktext"])
+    assert names[0] == ["Afghan hound", "beagle", "FCI 5 spitz and primitive types"[:29].rstrip() + "…", "pug"]
+    assert names[1] == ["Afghan hound", "basenji", "malamute", "Siberian husky", "beagle", "pug"]
+
+
 EVERYTHING = {"kind": "counts", "view": "difference", "order": "recall", "breeds": "groups", "open": "FCI 5"}
 EVERYTHING |= {"focus": "pug", "true": "Siberian husky", "predicted": "beagle", "ranked": "baseline"}
 

@@ -468,3 +468,23 @@ def test_the_benchmark_is_told_in_words_and_as_a_table(store):
     artifacts.write_run(artifacts.read_run("dogs", "vit"), {"explanations.json": b"[]"})
     app = open_page("attention", view="why")
     assert "not a benchmark of explanations" in app.error[0].value
+
+
+def test_what_the_runs_expect_to_see_is_shown_without_any_photo(store, monkeypatch):
+    from dogpoc import imagination
+
+    app = open_page("attention", view="expects")
+    assert not app.exception
+    assert "python -m dogpoc imagine vit --data dogs" in texts(app)
+    monkeypatch.setattr(imagination, "SIDE", 16)
+    for run in ("cnn", "vit"):
+        imagination.store_pictures(
+            "dogs", run, draw=lambda _model, _seen, breed: np.full((32, 32, 3), 40 * breed, np.uint8)
+        )
+    for path in (store / "photos").rglob("*.jpg"):
+        path.unlink()
+    app = open_page("attention", view="expects", breed="beagle")
+    assert not app.exception
+    assert not app.info
+    assert "not photographs" in texts(app)
+    assert app.selectbox(key="breed").value == "beagle"

@@ -1,6 +1,6 @@
 """The matrices of the confusions page: what their rows are, in which order, what they say, and how they are drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,9 +17,13 @@ FIRST = 20  # rows shown at first
 TALLEST = 640  # pixels of a matrix on the page; a taller one scrolls
 LEAST = 1e-3  # less of a mean probability is left blank
 STYLE = """<style>
-[class*="st-key-matrix-"] {{ overflow: auto; max-height: {height}px; }}
+[class*="st-key-matrix-"] {{ overflow: auto; max-height: {height}px; gap: 0; }}
 [class*="st-key-matrix-"] > div {{ min-width: {width}px; }}
 </style>"""
+FRAME = (
+    '<div class="frame" style="position: absolute; pointer-events: none; left: {x:.3%}; width: {width:.3%}; '
+    'top: {y:.1f}px; height: {height:.1f}px; outline: {thick}px solid #8A8A8A"></div>'
+)
 # A tap moves no mouse, and plotly selects what the mouse was last over: without this, the cell that was tapped before.
 TOUCH = """<script>
 window.dogpocTouch ??= document.addEventListener("touchstart", ({target, touches: [{clientX, clientY}]}) => {
@@ -210,21 +214,30 @@ def difference_table(drawn: Matrices, noise: np.ndarray) -> pd.DataFrame:
 # -- drawing ------------------------------------------------------------------------------------------------------
 
 
-def draw(drawn: Matrices, shown: np.ndarray, views: list[str], marks: dict, on_click: Callable[[str], None]) -> None:
+def draw(
+    drawn: Matrices,
+    shown: np.ndarray,
+    views: list[str],
+    on_click: Callable[[str], None],
+    *,
+    chosen: tuple[int, int] | None,
+    focus: int | None,
+) -> None:
     """The rows `shown` of the matrices in `views` (roles, or "difference"), with words and table; two side by side.
 
     One that is wider or taller than its place scrolls there, so that all names stay legible and the photos near.
-    marks: see figures.confusion_heatmap.   on_click: called with the key of the figure that was clicked.
+    on_click: called with the key of the figure that was clicked.   chosen: the cell to frame, as places in shown.
+    focus: the row to frame, with its column.
     """
     places = st.columns(2) if len(views) == 2 else [st.container()]
     for place, view in zip(places, views, strict=True):
         key = f"cells-{view}"
         if view in shared.ROLE:
             title = f"{shared.MARK[view]} {shared.role_name(view)} · {shared.run(view)}"
-            figure, words, cells = _run_figure(drawn, shown, view, marks), takeaway(drawn, view), table(drawn, view)
+            figure, words, cells = _run_figure(drawn, shown, view), takeaway(drawn, view), table(drawn, view)
         else:
             title, noise = _("New method − baseline"), drawn.noise
-            figure = _difference_figure(drawn, shown, noise, marks)
+            figure = _difference_figure(drawn, shown, noise)
             words, cells = difference_takeaway(drawn, noise), difference_table(drawn, noise)
         with place:
             with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -234,10 +247,11 @@ def draw(drawn: Matrices, shown: np.ndarray, views: list[str], marks: dict, on_c
             with st.container(key=f"matrix-{view}"):
                 clicks = {"on_select": partial(on_click, key), "selection_mode": "points"}
                 st.plotly_chart(figure, key=key, config=shared.CHART, alt=words, **clicks)
+                st.html("".join(_frames(figure, chosen, focus)) or "<i></i>")
             st.caption(words)
 
 
-def _run_figure(drawn: Matrices, shown: np.ndarray, role: str, marks: dict) -> go.Figure:
+def _run_figure(drawn: Matrices, shown: np.ndarray, role: str) -> go.Figure:
     square = np.ix_(shown, shown)
     return figures.confusion_heatmap(
         np.where(drawn.cells[role] < drawn.least, 0, drawn.cells[role])[square],
@@ -246,11 +260,10 @@ def _run_figure(drawn: Matrices, shown: np.ndarray, role: str, marks: dict) -> g
         colour=shared.ROLE[role],
         top=max(float(cells[square].max(initial=0)) for cells in drawn.cells.values()) or 1.0,
         unit="" if drawn.kind == "counts" else "%",
-        **marks,
     )
 
 
-def _difference_figure(drawn: Matrices, shown: np.ndarray, noise: np.ndarray, marks: dict) -> go.Figure:
+def _difference_figure(drawn: Matrices, shown: np.ndarray, noise: np.ndarray) -> go.Figure:
     square = np.ix_(shown, shown)
     change = drawn.change()[square]
     return figures.difference_heatmap(
@@ -260,8 +273,17 @@ def _difference_figure(drawn: Matrices, shown: np.ndarray, noise: np.ndarray, ma
         noise=noise[square],
         top=float(np.abs(change).max(initial=0)) or 1.0,
         unit="" if drawn.kind == "counts" else "%",
-        **marks,
     )
+
+
+def _frames(figure: go.Figure, chosen: tuple[int, int] | None, focus: int | None) -> Iterator[str]:
+    """HTML, to stand below the figure, of frames around the chosen cell and around the row and column of a breed."""
+    everywhere, tall = (0, len(figure.layout.xaxis.ticktext) - 1), figure.layout.height
+    bands = [] if focus is None else [((focus, focus), everywhere, 1), (everywhere, (focus, focus), 1)]
+    cells = [] if chosen is None else [((chosen[0], chosen[0]), (chosen[1], chosen[1]), 2)]
+    for rows, columns, thick in bands + cells:
+        x, y, width, height = figures.frame(figure, rows, columns)
+        yield FRAME.format(x=x, y=(y - 1) * tall, width=width, height=height * tall, thick=thick)
 
 
 def _names(drawn: Matrices, shown: np.ndarray) -> list[str]:

@@ -19,7 +19,8 @@ LOOK = "to bring into view"
 SCROLL = """<script data-times="{times}">{{
 const page = document.querySelector("[data-testid=stMain]"), box = document.querySelector(".st-key-{key}")
 const {{top, height}} = box.getBoundingClientRect(), below = top + Math.min(height, 320) - innerHeight
-page.scrollTo({{top: page.scrollTop + (below > 0 ? below : Math.min(top - 80, 0)), behavior: "smooth"}})
+const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth"
+page.scrollTo({{top: page.scrollTop + (below > 0 ? below : Math.min(top - 80, 0)), behavior}})
 }}</script>"""  # the number makes it another script, which runs again
 ROW, HEADER = 35, 38  # pixels of a table
 
