@@ -128,11 +128,6 @@ class Answers:
         logits, log_sums = self.evaluation.logits[rows, breeds], self.log_sums[rows]
         return np.exp(logits - (log_sums[..., None] if np.ndim(logits) > np.ndim(log_sums) else log_sums))
 
-    def fingerprint(self) -> tuple:
-        """Changes whenever the run or the photos do: a key for caches."""
-        stored = self.evaluation
-        return stored.dataset, stored.run, stored.info["sha256"], hash(self.log_sums.tobytes())
-
     @cached_property
     def probs(self) -> np.ndarray:
         """All probabilities, (n, C) float32: as large as the logits. Where some photos will do, `prob` is lighter."""

@@ -67,7 +67,7 @@ class Matrices:
         """(U, U) bool: cells in which the runs differ by no more than chance would give; see difference_takeaway."""
         baseline, new = self.runs["baseline"], self.runs["new"]
         if self.kind == "probability":
-            q = _soft_q(baseline.fingerprint(), new.fingerprint(), self.unit.tobytes(), baseline, new, self.unit)
+            q = _soft_q(baseline.key, new.key, self.unit.tobytes(), baseline, new, self.unit)
             return ~_is_real(q)
         q = comparison.compare_cells(new.evaluation.true, np.stack([baseline.predicted, new.predicted]), self.unit)
         share, count = (np.sign(both["new"] - both["baseline"]) for both in (self.cells, self.photos))
