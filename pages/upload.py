@@ -72,9 +72,13 @@ def set_words(answer: Answer, confidence: float) -> str:
             confidence=share, n=len(names)
         )
     if len(names) == 1:
-        return _("With {confidence} confidence: **{breed}**.").format(confidence=share, breed=names[0])
+        return _("If it is a breed that it knows, with {confidence} confidence: **{breed}**.").format(
+            confidence=share, breed=names[0]
+        )
     listed = _("{first} or {last}").format(first=", ".join(names[:-1]), last=names[-1])
-    return _("With {confidence} confidence: **{breeds}**.").format(confidence=share, breeds=listed)
+    return _("If it is a breed that it knows, with {confidence} confidence: **{breeds}**.").format(
+        confidence=share, breeds=listed
+    )
 
 
 def measured_words(run: str, confidence: float) -> str:

@@ -337,9 +337,9 @@ def test_the_answer_comes_with_a_set_of_breeds_at_the_chosen_confidence(store):
     assert "confidence:" not in texts(upload(open_page("upload"), photo_bytes()))
     with_thresholds("vit", least={"0.8": 0.999, "0.9": 0.0, "0.95": 0.0, "0.99": 0.0})
     app = upload(open_page("upload"), photo_bytes())
-    assert re.search("With 90.% confidence: .*, .* or ", texts(app)), "all three breeds"
+    assert re.search("with 90.% confidence: .*, .* or ", texts(app)), "all three breeds"
     app.segmented_control(key="confidence").set_value(0.8).run()
-    assert re.search(r"With 80.% confidence: \*\*\w+\*\*\.", texts(app)), "the first one alone"
+    assert re.search(r"with 80.% confidence: \*\*\w+\*\*\.", texts(app)), "the first one alone"
     assert "Unlike the photos" not in texts(app)
 
 
