@@ -240,8 +240,9 @@ def compare(baseline: str, new: str, data: Data, as_json: Json = False) -> None:
     result = comparison.compare(*evaluations)
     if as_json:
         words = {"sentence": comparison.verdict(result), "caveat": comparison.caveat()}
-        runs = {role: _statistics(run) for role, run in zip(("baseline", "new"), evaluations, strict=True)}
-        over_seeds = comparison.seeds_difference(*(_seeds(data, run) for run in evaluations))
+        spreads = [_seeds(data, run) for run in evaluations]
+        runs = dict(zip(("baseline", "new"), map(_statistics, evaluations, spreads), strict=True))
+        over_seeds = comparison.seeds_difference(*spreads)
         found = {**comparison.as_json(result), **words, "runs": runs, "difference_over_seeds": over_seeds}
         typer.echo(json.dumps(found, indent=1))
     else:
@@ -249,13 +250,9 @@ def compare(baseline: str, new: str, data: Data, as_json: Json = False) -> None:
         typer.echo(comparison.caveat())
 
 
-def _statistics(run: artifacts.Evaluation) -> dict:
-    """What the metrics page shows of one run on these photos."""
-    import numpy as np
-
-    probs, breeds = metrics.softmax(run.logits), int((np.bincount(run.true) > 0).sum())
-    sizes = [size for size in metrics.SIZES if size < breeds] + [breeds]
-    spread = _seeds(run.dataset, run)
+def _statistics(run: artifacts.Evaluation, spread) -> dict:
+    """What the metrics page shows of one run on these photos. spread: its comparison.Seeds."""
+    probs, sizes = metrics.softmax(run.logits), metrics.sizes_up_to(run.true)
     return {
         "run": run.run,
         **artifacts.measure_part(run),

@@ -305,11 +305,20 @@ def worst_breeds(
 
 
 def _confusers(breeds: Sequence[str], counts: np.ndarray, mean_probs: np.ndarray, breed: int, k: int) -> list[dict]:
-    order = [int(j) for j in np.argsort(-mean_probs[breed], kind="stable") if j != breed][:k]
     return [
-        {"breed": breeds[j], "mean_probability": float(mean_probs[breed, j]), "photos": int(counts[breed, j])}
-        for j in order
+        {"breed": breeds[j], "mean_probability": share, "photos": int(counts[breed, j])}
+        for j, share in soft_confusers(mean_probs, breed, k=k)
     ]
+
+
+def soft_confusers(mean_probs: np.ndarray, breed: int, *, k: int = 2) -> list[tuple[int, float]]:
+    """The `k` other breeds that photos of `breed` give most probability to: (index, mean probability), largest first.
+
+    >>> soft_confusers(np.array([[0.6, 0.1, 0.3], [0.0, 1.0, 0.0], [0.2, 0.1, 0.7]]), 0)
+    [(2, 0.3), (1, 0.1)]
+    """
+    order = np.argsort(-mean_probs[breed], kind="stable")
+    return [(int(j), float(mean_probs[breed, j])) for j in order if j != breed][:k]
 
 
 # -- calibration --------------------------------------------------------------------------------------------------
@@ -456,6 +465,16 @@ def abstaining(probs: np.ndarray, true: np.ndarray, threshold: float) -> tuple[i
 # -- fewer breeds -------------------------------------------------------------------------------------------------
 
 SIZES = (2, 5, 13, 28, 47, 120)  # numbers of breeds to look at; 13 and 28 are those of the studies that came before
+
+
+def sizes_up_to(true: np.ndarray) -> list[int]:
+    """Those of SIZES below the number of breeds with photos, and that number.
+
+    >>> sizes_up_to(np.repeat([0, 1, 2, 3, 4, 5, 6], 2))
+    [2, 5, 7]
+    """
+    breeds = len(np.unique(true))
+    return [size for size in SIZES if size < breeds] + [breeds]
 
 
 def accuracy_by_breeds(

@@ -49,14 +49,14 @@ def show_breeds() -> None:
 
 SECTIONS = {
     "numbers": (_("Number by number"), lambda: verdict.show_numbers(runs, result)),
-    "runs": (_("All runs"), lambda: all_runs.show(dataset, infos, runs)),
+    "runs": (_("All runs"), lambda: all_runs.show(infos, runs)),
     "seeds": (_("The luck of training"), lambda: all_runs.show_seeds(dataset, infos, runs)),
     "holdout": (_("Photos from elsewhere"), lambda: holdout.show(dataset, infos, runs)),
     "breeds": (_("Breed by breed"), show_breeds),
     "calibration": (_("Does confidence mean anything?"), lambda: calibration.show(runs)),
     "abstaining": (_("When the model may abstain"), lambda: calibration.show_abstaining(runs)),
     "training": (_("How they learned"), lambda: training.show_curves(runs)),
-    "cost": (_("What accuracy costs"), lambda: training.show_costs(dataset, infos)),
+    "cost": (_("What accuracy costs"), lambda: training.show_costs(infos)),
     "growth": (_("More breeds, harder choice"), lambda: training.show_breeds(dataset, runs)),
     "photos": (_("The photos"), lambda: photos.show(dataset, runs)),
 }

@@ -15,7 +15,6 @@ shared.through_app()
 
 FIRST = 12  # breeds shown at first
 PHOTOS = 12  # mistakes shown at first
-CONFUSERS = 2
 TYPICAL = 98  # pixels of a typical photo; three stand side by side on a phone
 
 dataset = shared.dataset()
@@ -41,13 +40,6 @@ def scores(given: shared.Answers, measure: str) -> np.ndarray:
     return metrics.f1(given.counts)
 
 
-def confusers(given: shared.Answers, breed: int) -> list[tuple[int, float]]:
-    """The breeds that photos of `breed` give the most probability to, and how much."""
-    others = given.mean_probs[breed].copy()
-    others[breed] = -1
-    return [(int(j), float(others[j])) for j in np.argsort(-others, kind="stable")[:CONFUSERS]]
-
-
 def ranking_table(order: np.ndarray) -> pd.DataFrame:
     """One row a breed, worst first: both runs' scores and confusers."""
     rows = []
@@ -56,7 +48,8 @@ def ranking_table(order: np.ndarray) -> pd.DataFrame:
         for role, given in runs.items():
             row[f"{shared.role_name(role)}, %"] = round(float(scores(given, measure)[breed]) * 100, 1)
             row[_("{role}: taken for").format(role=shared.role_name(role))] = ", ".join(
-                f"{breed_label(breeds[j])} {percent(share)}" for j, share in confusers(given, breed)
+                f"{breed_label(breeds[j])} {percent(share)}"
+                for j, share in metrics.soft_confusers(given.mean_probs, breed)
             )
         rows.append(row)
     return pd.DataFrame(rows)
@@ -66,7 +59,7 @@ def ranking_takeaway(order: np.ndarray) -> str:
     """The worst breed of the run that ranks, and how many breeds the other run does better on."""
     worst, other = int(order[0]), next(name for name in shared.ROLE if name != role)
     ahead = int(np.nansum(scores(runs[other], measure)[order] > scores(runs[role], measure)[order]))
-    j, share = confusers(runs[role], worst)[0]
+    j, share = metrics.soft_confusers(runs[role].mean_probs, worst)[0]
     return _(
         "{role}: weakest on {breed} ({score}), whose photos give {share} to {confuser}. "
         "{other} scores higher on {ahead} of these {n} breeds; what is beyond chance stands at the end."
@@ -93,7 +86,7 @@ def show_run(role: str, given: shared.Answers, breed: int) -> None:
             interval=shared.interval(*metrics.wilson_interval(given.counts[breed, breed], support[breed])),
         )
     )
-    pairs = [(breed, float(given.mean_probs[breed, breed])), *confusers(given, breed)]
+    pairs = [(breed, float(given.mean_probs[breed, breed])), *metrics.soft_confusers(given.mean_probs, breed)]
     names, shares = [breeds[j] for j, _share in pairs], [share for _j, share in pairs]
     takeaway = _("Mean probabilities over its photos: {shares}.").format(
         shares=", ".join(f"{breed_label(name)} {percent(share)}" for name, share in zip(names, shares, strict=True))

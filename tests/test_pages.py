@@ -115,6 +115,15 @@ def store(place) -> pd.DataFrame:
     return table
 
 
+def store_without(breed: str) -> None:
+    """As `store`, but all photos of `breed` are for training."""
+    table = store_photos()
+    table.loc[table["breed"] == breed, "split"] = "train"
+    artifacts.write_photos("dogs47", table)
+    for name, skill in RUNS.items():
+        store_run(table, name, skill)
+
+
 def open_page(url_path: str = "", **query: str) -> AppTest:
     """The app as it is when a link is opened."""
     app = AppTest.from_file(str(APP), default_timeout=60)
@@ -281,11 +290,7 @@ def test_one_run_alone_takes_both_roles(place):
 
 
 def test_a_breed_without_test_photos_breaks_no_page(place):
-    table = store_photos()
-    table.loc[table["breed"] == "pug", "split"] = "train"
-    artifacts.write_photos("dogs47", table)
-    for name, skill in RUNS.items():
-        store_run(table, name, skill)
+    store_without("pug")
     for url_path in PAGES:
         app = open_page(url_path)
         assert not app.exception
@@ -493,11 +498,7 @@ def test_mistakes_inside_kennel_groups_are_told_with_what_chance_would_give(stor
 
 
 def test_a_breed_without_test_photos_can_be_chosen_and_says_so(place):
-    table = store_photos()
-    table.loc[table["breed"] == "pug", "split"] = "train"
-    artifacts.write_photos("dogs47", table)
-    for name, skill in RUNS.items():
-        store_run(table, name, skill)
+    store_without("pug")
     for kind in ("rates", "probability"):
         app = open_page("confusions", true="pug", predicted="beagle", focus="pug", view="difference", kind=kind)
         assert not app.exception

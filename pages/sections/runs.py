@@ -12,17 +12,17 @@ INTERVALS = ("top1_accuracy", "top3_accuracy", "macro_f1", "log_loss", "brier")
 SHARES = ("top1_accuracy", "top3_accuracy", "ece")  # shown in percent
 
 
-def show(dataset: str, infos: list[dict], runs: dict[str, shared.Answers]) -> None:
+def show(infos: list[dict], runs: dict[str, shared.Answers]) -> None:
     """The table of all runs."""
     wide = st.toggle(_("With 95 % intervals"), key="intervals")
-    table = runs_table(dataset, infos, runs["baseline"].evaluation.info["train_seconds"], intervals=wide)
+    table = runs_table(infos, runs["baseline"].evaluation.info["train_seconds"], intervals=wide)
     shown = {name: config for name, config in columns().items() if name in table}
     st.dataframe(table, hide_index=True, column_config=shown, key="runs", alt=_("All runs of the dataset, sortable"))
     shared.download(table, "runs")
     st.caption(_("Times compare only on the same machine. {hardware}.").format(hardware=_hardware(runs)))
 
 
-def runs_table(dataset: str, infos: list[dict], reference_seconds: float, *, intervals: bool) -> pd.DataFrame:
+def runs_table(infos: list[dict], reference_seconds: float, *, intervals: bool) -> pd.DataFrame:
     """One row a run of the dataset, numbers as numbers so that columns sort; shares in percent.
 
     reference_seconds: training time that the others are relative to.
@@ -30,7 +30,7 @@ def runs_table(dataset: str, infos: list[dict], reference_seconds: float, *, int
     marks = {shared.run(role): mark for role, mark in (("new", "◆"), ("baseline", "●"))}
     rows = []
     for info in infos:
-        numbers = shared.numbers(shared.answers(dataset, info["run"])) if shared.filtered() else info["metrics"]["test"]
+        numbers = shared.run_numbers(info)
         row = {"run": info["run"], "role": marks.get(info["run"], "")}
         for key in ("top1_accuracy", "top3_accuracy", "macro_f1", "log_loss", "brier", "ece"):
             ends = [f"{key}_low", f"{key}_high"] if intervals and key in INTERVALS else []

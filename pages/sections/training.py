@@ -46,7 +46,7 @@ def _show_history(role: str, given: shared.Answers) -> None:
 
 
 @st.fragment
-def show_costs(dataset: str, infos: list[dict]) -> None:
+def show_costs(infos: list[dict]) -> None:
     """Accuracy of every run against what it costs."""
     costs = {
         "parameters": (_("parameters"), lambda info: info["parameters"]),
@@ -58,17 +58,17 @@ def show_costs(dataset: str, infos: list[dict]) -> None:
         _("Accuracy against"), list(costs), default="parameters", required=True, format_func=titles.get, key="cost"
     )
     title, of = costs[chosen]
-    table = cost_table(dataset, infos, of)
+    table = cost_table(infos, of)
     drawn = figures.runs_scatter(table, title=title)
     shared.figure(drawn, costs_takeaway(table, title), table, f"cost-{chosen}")
 
 
-def cost_table(dataset: str, infos: list[dict], of) -> pd.DataFrame:
+def cost_table(infos: list[dict], of) -> pd.DataFrame:
     """One row a run: its role, cost, and accuracy with interval."""
     roles = {shared.run(role): role for role in shared.ROLE}
     rows = []
     for info in infos:
-        numbers = shared.numbers(shared.answers(dataset, info["run"])) if shared.filtered() else info["metrics"]["test"]
+        numbers = shared.run_numbers(info)
         low, high = metrics.wilson_interval(round(numbers["top1_accuracy"] * numbers["photos"]), numbers["photos"])
         rows.append((info["run"], roles.get(info["run"]), of(info), numbers["top1_accuracy"], float(low), float(high)))
     return pd.DataFrame(rows, columns=["run", "role", "cost", "accuracy", "low", "high"])
@@ -97,8 +97,7 @@ def costs_takeaway(table: pd.DataFrame, title: str) -> str:
 
 def show_breeds(dataset: str, runs: dict[str, shared.Answers]) -> None:
     """Accuracy as fewer or more breeds are to be told apart."""
-    breeds = int((runs["new"].counts.sum(axis=1) > 0).sum())
-    sizes = sorted({size for size in metrics.SIZES if size < breeds} | {breeds})
+    sizes = metrics.sizes_up_to(runs["new"].evaluation.true)
     tables = {role: _accuracy_by_breeds(given, sizes) for role, given in runs.items()}
     trained = trained_on_parts(dataset, runs)
     table = pd.concat(

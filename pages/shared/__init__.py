@@ -172,6 +172,11 @@ def numbers(given: Answers) -> dict[str, float]:
     return _numbers(given)
 
 
+def run_numbers(info: dict) -> dict[str, float]:
+    """`numbers` of a run by its run.json; the logits are opened only where the reviewed list leaves photos out."""
+    return numbers(answers(info["dataset"], info["run"])) if filtered() else info["metrics"]["test"]
+
+
 # What takes long to compute and follows from answers alone is kept for all visitors.
 kept = st.cache_resource(max_entries=64, show_spinner=False, hash_funcs={Answers: lambda given: given.key})
 
