@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from dogpoc import artifacts, dataset, explanation, faithfulness, inference
@@ -20,6 +22,7 @@ from dogpoc.photo import read_photo
 
 SEED = 0
 PHOTOS = 240
+PHOTOS_OF_NORM = 32  # from which a shuffled network's batch normalisation learns
 PHOTOS_PER_MOSAIC = 10  # one mosaic, and one photo with randomised weights, for so many photos
 
 
@@ -58,7 +61,7 @@ def explain_benchmark(
         ("mosaics", lambda four=four: _measure_mosaic(classifier, [seen[i]() for i in four], methods, chosen, four))
         for four in _fours(evaluation, rows)
     ]
-    shuffled = _Once(lambda: _shuffled(classifier))
+    shuffled = _Once(lambda: _shuffled(classifier, np.stack([read() for read in seen[:PHOTOS_OF_NORM]])))
     tasks += [
         ("randomised", lambda read=read: _measure_randomised(classifier, shuffled(), read(), methods))
         for read in seen[:: max(1, PHOTOS_PER_MOSAIC)]
@@ -127,8 +130,10 @@ def _methods(classifier: Classifier) -> list[str]:
     return found
 
 
-def _maps(classifier: Classifier, pixels: np.ndarray, methods: Sequence[str], breed: int) -> dict[str, np.ndarray]:
-    return {method: explanation.explain_pixels(classifier, pixels, method, breed) for method in methods}
+def _maps(
+    classifier: Classifier, pixels: np.ndarray, methods: Sequence[str], breed: int, against: int | None = None
+) -> dict[str, np.ndarray]:
+    return {method: explanation.explain_pixels(classifier, pixels, method, breed, against) for method in methods}
 
 
 def _measure(classifier: Classifier, pixels: np.ndarray, methods: Sequence[str], photo) -> dict:
@@ -193,14 +198,22 @@ def _measure_mosaic(
     return {"ids": [chosen["id"].iloc[i] for i in four], "shares": shares}
 
 
-def _shuffled(classifier: Classifier) -> Classifier:
-    """The same network with each weight tensor's numbers in random order (Adebayo et al. 2018: all layers at once)."""
+def _shuffled(classifier: Classifier, photos: np.ndarray) -> Classifier:
+    """The same network with each weight tensor's numbers in random order (Adebayo et al. 2018: all layers at once).
+
+    photos: (n, H, W, 3) uint8. Batch normalisation starts anew and takes its mean and variance from these: with those
+    of the old weights all activations run to their ends, and every map of such a network is flat.
+    """
     model: nn.Module = deepcopy(classifier.model)
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for parameter in model.parameters():
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.reset_parameters()
+    update_bn([inference.to_tensor(photos, classifier.preprocessing)], model)
     made = inference.compile_classifier(model, classifier.preprocessing, breeds=classifier.breeds)
     return replace(made, info=classifier.info)
 
@@ -208,7 +221,16 @@ def _shuffled(classifier: Classifier) -> Classifier:
 def _measure_randomised(
     classifier: Classifier, shuffled: Classifier, pixels: np.ndarray, methods: Sequence[str]
 ) -> dict:
-    """Rank correlation of each method's map with that of the network with shuffled weights."""
-    breed = int(classifier.forward(pixels[None])[0][0].argmax())
-    before, after = (_maps(each, pixels, methods, breed) for each in (classifier, shuffled))
-    return {method: round(faithfulness.rank_correlation(before[method], after[method]), 4) for method in methods}
+    """Rank correlation of each method's map with that of the network with shuffled weights; None for a flat map.
+
+    Each network explains its first answer against its second: what is positive of a logit alone is an empty map where
+    all that the network has to say of the breed is negative, as with shuffled weights it mostly is.
+    """
+    before, after = (_first_against_second(each, pixels, methods) for each in (classifier, shuffled))
+    found = {method: faithfulness.rank_correlation(before[method], after[method]) for method in methods}
+    return {method: round(r, 4) if np.isfinite(r) else None for method, r in found.items()}
+
+
+def _first_against_second(classifier: Classifier, pixels: np.ndarray, methods: Sequence[str]) -> dict[str, np.ndarray]:
+    first, second = np.argsort(-classifier.forward(pixels[None])[0][0])[:2]
+    return _maps(classifier, pixels, methods, int(first), int(second))

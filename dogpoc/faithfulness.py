@@ -155,9 +155,9 @@ def tile_shares(values: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation of two maps; 0 where one of them is flat and so ranks nothing."""
+    """Spearman's rank correlation of two maps; nan where one of them is flat and so ranks nothing."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
+        return float("nan")
     return float(stats.spearmanr(one, other, axis=None).statistic)
 
 

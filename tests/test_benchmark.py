@@ -9,7 +9,7 @@ import timm
 import torch
 
 from dogpoc import artifacts, benchmark, dataset, explanation, faithfulness
-from dogpoc.inference import compile_classifier
+from dogpoc.inference import compile_classifier, to_tensor
 from dogpoc.methods import HALF, Preprocessing
 
 XML = "<annotation><object><bndbox>{}</bndbox></object></annotation>"
@@ -55,11 +55,26 @@ def test_a_mosaic_has_four_breeds_that_the_run_names_rightly_and_no_photo_twice(
 
 def test_shuffled_weights_are_the_same_numbers_in_another_order_and_the_model_is_left_alone(classifier):
     before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
-    shuffled = benchmark._shuffled(classifier).model.state_dict()
+    shuffled = benchmark._shuffled(classifier, np.zeros((1, 64, 64, 3), np.uint8)).model.state_dict()
     for name, value in classifier.model.state_dict().items():
         assert torch.equal(value, before[name])
         assert torch.equal(value.flatten().sort().values, shuffled[name].flatten().sort().values)
     assert not torch.equal(before["blocks.0.attn.qkv.weight"], shuffled["blocks.0.attn.qkv.weight"])
+
+
+def test_a_shuffled_network_with_batch_normalisation_still_draws_maps():
+    torch.manual_seed(0)
+    model = timm.create_model("mobilenetv2_050", num_classes=5).eval()
+    seen = Preprocessing(64, 1.0, "bilinear", HALF, HALF)
+    network = compile_classifier(model, seen, breeds=list("abcde"), runtime="eager")
+    photos = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
+    before = model.state_dict()["bn1.running_mean"].clone()
+    shuffled = benchmark._shuffled(network, photos)
+    assert not shuffled.model.training
+    assert torch.equal(before, model.state_dict()["bn1.running_mean"])
+    features = explanation._features(shuffled.model, to_tensor(photos, seen))
+    assert features.std() > 0.1
+    assert (features > 0).float().mean() > 0.1
 
 
 def test_the_evidence_for_a_breed_is_measured_in_its_own_tile(classifier, monkeypatch):
