@@ -103,8 +103,9 @@ class Visit:
     def settle(self) -> None:
         """Wait until the script has run and its figures stand."""
         self.page.locator("h1").first.wait_for(timeout=OPENING)
-        self.page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=OPENING)
-        self.page.wait_for_timeout(500)
+        for pause in (200, 300):  # a run may follow upon another
+            self.page.wait_for_timeout(pause)
+            self.page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=OPENING)
 
     def _hear(self, message) -> None:
         # Streamlit looks for its server below a deep link's path before it looks at the root: two 404s, harmless.
@@ -119,8 +120,12 @@ class Visit:
     def query(self) -> dict[str, str]:
         return {key: values[0] for key, values in parse_qs(urlsplit(self.page.url).query).items()}
 
-    def pair_shown(self) -> str:
-        return self.page.locator("strong", has_text=" taken for ").first.inner_text()
+    def wait_for_pair(self, true: str, predicted: str) -> None:
+        """Wait until the page shows the photos of this pair, and of none before it."""
+        from playwright.sync_api import expect
+
+        shown = self.page.locator("strong", has_text=" taken for ").first
+        expect(shown).to_have_text(f"{true} taken for {predicted}", timeout=OPENING)
 
 
 @pytest.fixture
@@ -194,13 +199,13 @@ def test_a_click_on_a_cell_shows_its_photos_and_its_link_restores_them(visit, se
     visited.page.wait_for_url(re.compile("true=.*predicted="), timeout=10_000)
     visited.settle()
     assert (visited.query()["true"], visited.query()["predicted"]) == (true, predicted)
-    assert visited.pair_shown() == f"{true} taken for {predicted}"
+    visited.wait_for_pair(true, predicted)
     shown = visited.page.locator("[data-testid=stImage], [data-testid=stDataFrame]")
     assert shown.count() > 0  # photos, or their ids where there are no photos
     assert visited.errors == []
 
     again = visit(server, visited.page.url.removeprefix(f"{server}/"), DESKTOP)
-    assert again.pair_shown() == f"{true} taken for {predicted}"
+    again.wait_for_pair(true, predicted)
     assert again.page.locator("[data-testid=stAlertContentWarning]").count() == 0
 
 
@@ -286,8 +291,8 @@ def test_the_arrow_keys_walk_through_the_most_confused_pairs(visit, server):
         keyboard.press("ArrowDown")
         visited.page.wait_for_function("url => location.href !== url", arg=before, timeout=10_000)
         visited.settle()
-        pairs.append(visited.pair_shown())
-        assert pairs[-1] == f"{visited.query()['true']} taken for {visited.query()['predicted']}"
+        pairs.append((visited.query()["true"], visited.query()["predicted"]))
+        visited.wait_for_pair(*pairs[-1])
     assert pairs[0] != pairs[1]
 
 
