@@ -8,7 +8,7 @@ from dogpoc import artifacts, comparison, labels, metrics
 from dogpoc.labels import ReviewError
 from dogpoc.translation import _, breed_label, ngettext, number, percent
 from pages import shared
-from pages.shared import embedded, reviewing
+from pages.shared import embedded, imagined, reviewing
 
 shared.through_app()
 
@@ -52,6 +52,8 @@ def show_breed(title: str, breed: str) -> None:
         picture = shared.photo_bytes(table, typical[0], TYPICAL) if typical and here else None
         if picture:
             st.image(picture, width=TYPICAL, alt=_("A typical {breed}").format(breed=breed_label(breed)))
+        elif not here:
+            imagined.show({"": artifacts.read_run(dataset, shared.new())}, [breed])
 
 
 def show_photo(row: int, seen: int, suspect: bool) -> None:

@@ -9,7 +9,7 @@ from dogpoc import dataset as photo_files
 from dogpoc.comparison import p_text
 from dogpoc.translation import _, breed_label, ngettext, number, percent, points
 from pages import shared
-from pages.shared import embedded
+from pages.shared import embedded, imagined
 
 shared.through_app()
 
@@ -104,6 +104,8 @@ def show_typical(run: str, pairs: list[tuple[int, float]]) -> None:
     few = table.iloc[[rows[0] for rows in found.values() if rows]]
     here = photo_files.photo_paths(few["sha256"], few["bytes"])
     pictures = [(j, shared.photo_bytes(table, rows[0], TYPICAL)) for j, rows in found.items() if rows and here]
+    if not here:
+        imagined.show({"": artifacts.read_run(dataset, run)}, [breeds[j] for j, _share in pairs])
     if any(picture for _j, picture in pictures):
         with st.container(horizontal=True, gap="small"):
             for j, picture in pictures:

@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).parents[1]
 CORE = sorted((CHECKOUT / "dogpoc").glob("*.py"))
 PAGES = [CHECKOUT / "streamlit_app.py", *sorted((CHECKOUT / "pages").rglob("*.py"))]
 LIVE = {"attention", "upload", "answering"}  # pages that take photos: torch comes with the first one
-STORED = [path for path in PAGES if path.stem not in LIVE]
+STORED = [path for path in PAGES if path.stem not in LIVE and path.parent.name != "live"]
 MODEL_LIBRARIES = {"torch", "torchvision", "timm", "transformers"}
 MODEL_MODULES = {
     "methods",

@@ -320,6 +320,21 @@ def test_without_photos_one_line_says_how_to_get_them_and_names_stand_in(store):
     assert len(ids) > 0
 
 
+def test_pictures_that_the_runs_made_stand_where_photos_would(store):
+    made = np.stack([np.full((8, 8, 3), 20 * breed, np.uint8) for breed in range(len(BREEDS))])
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(made)).save(file, "PNG")
+    for run in ("mobilenetv2-frozen", "vit-tiny-finetuned"):
+        info = artifacts.read_run("dogs47", run)
+        info["pictures"] = {"weights": hashlib.sha256(b"weights").hexdigest()}
+        artifacts.write_run(info, {"weights.safetensors": b"weights", artifacts.PICTURES: file.getvalue()})
+    app = open_page("mistakes")
+    assert not app.exception
+    assert "The models made these pictures themselves." in words(app)
+    assert app.image
+    assert table_with(app, "photo") is not None
+
+
 def test_photos_are_shown_where_they_are_found(place):
     table = store_photos()
     for row in table.index[table["split"] == "test"]:

@@ -1,1 +1,1 @@
-"""The sections of the metrics page, one module each; every `show` draws one."""
+"""Sections of the pages that show stored results, one module each; every `show` draws one."""

@@ -18,7 +18,7 @@ from dogpoc.artifacts import ArtifactError, Evaluation
 from dogpoc.figures import BASELINE, NEW
 from dogpoc.photo import PhotoError, read_photo, thumbnail
 from dogpoc.translation import _, breed_label, number, percent, translated
-from pages.shared import reviewing
+from pages.shared import imagined, reviewing
 
 ROLE = {"baseline": BASELINE, "new": NEW}
 MARK = {"baseline": ":blue[●]", "new": ":orange[◆]"}  # the figures' symbols: told apart without colour too
@@ -261,7 +261,16 @@ def photo_grid(rows: np.ndarray, runs: dict[str, Answers], *, why: bool = False,
                 with st.container(width=THUMBNAIL, gap="xxsmall"):
                     _photo_card(photos, int(row), runs, why, pair)
     else:
+        in_place_of_photos(rows, runs)
         st.dataframe(answers_table(rows, runs), hide_index=True)
+
+
+def in_place_of_photos(rows: np.ndarray, runs: dict[str, Answers]) -> None:
+    """The runs' own pictures of the breeds of the test photos in `rows`, and of those that they were mistaken for."""
+    stored = next(iter(runs.values())).evaluation
+    seen = [stored.true[rows], *(given.predicted[rows] for given in runs.values())]
+    breeds = [stored.breeds[i] for i in np.stack(seen, axis=1).ravel()] if len(rows) else []
+    imagined.show({MARK[role]: given.evaluation.info for role, given in runs.items()}, breeds)
 
 
 def _photo_card(photos: pd.DataFrame, row: int, runs: dict[str, Answers], why: bool, pair: bool) -> None:
@@ -291,7 +300,7 @@ def _photo_card(photos: pd.DataFrame, row: int, runs: dict[str, Answers], why: b
 def why_link(photo: str) -> None:
     """A link to the explanation of a test photo, by its id."""
     icon = ":material/visibility:"
-    st.page_link("pages/attention.py", label=_("Why?"), icon=icon, query_params={"photo": photo})
+    st.page_link("pages/attention.py", label=_("Why?"), icon=icon, query_params={"photo": photo, "view": "why"})
 
 
 def answers_table(rows: np.ndarray, runs: dict[str, Answers]) -> pd.DataFrame:

@@ -207,6 +207,7 @@ def _show_direction(direction: Direction, found: bool) -> None:
 def _show_rows(rows: np.ndarray, runs: dict[str, shared.Answers], found: bool, name: str) -> None:
     table = shared.answers_table(rows, runs)
     if not found:
+        shared.in_place_of_photos(rows, runs)
         st.dataframe(table, hide_index=True)
         return
     photos = st.container()
