@@ -307,3 +307,20 @@ def test_the_benchmark_of_explanations_is_stored_checked_and_resumed(two_runs, d
     code, _out, err = dogpoc("verify")
     assert code == 1
     assert "explanations.json is damaged" in err
+
+
+def test_a_run_s_pictures_are_drawn_once_and_an_unknown_run_is_one_line(two_runs, dogpoc, monkeypatch):
+    from dogpoc import imagination
+
+    monkeypatch.setattr(imagination, "STEPS", 1)
+    monkeypatch.setattr(imagination.imagine, "__kwdefaults__", {"steps": 1, "seed": 0})
+    code, out, _err = dogpoc("imagine", "vit-finetuned", "--data", "dogs")
+    assert code == 0
+    info = artifacts.read_run("dogs", "vit-finetuned")
+    assert str(artifacts.run_file(info, artifacts.PICTURES)) in out
+    assert artifacts.read_pictures(info).shape[0] == len(info["breeds"])
+    monkeypatch.setattr(imagination, "imagine", lambda *_arguments: pytest.fail("drawn again"))
+    assert dogpoc("imagine", "vit-finetuned", "--data", "dogs")[0] == 0
+    code, _out, err = dogpoc("imagine", "nobody", "--data", "dogs")
+    assert code == 2
+    assert one_line(err)

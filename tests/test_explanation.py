@@ -93,6 +93,15 @@ def test_the_answer_with_attention_is_the_plain_answer(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_the_answer_of_the_pass_that_relevance_follows_back_is_the_plain_answer(name):
+    model = model_of(name)
+    pixels = pixels_of(model)
+    logits = explanation._recorded(model, pixels.clone().requires_grad_())[0]
+    assert logits.requires_grad
+    np.testing.assert_allclose(logits[0].detach().numpy(), plain_logits(model, pixels), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_every_row_of_attention_sums_to_one(name):
     maps = attention_maps(model := model_of(name), pixels_of(model)).maps
     assert maps.shape[:2] == (len(model.blocks), model.blocks[0].attn.num_heads)

@@ -462,8 +462,8 @@ def test_the_benchmark_is_told_in_words_and_as_a_table(store):
     artifacts.write_run(info, {"explanations.json": json.dumps(record).encode()})
     said = texts(open_page("attention", view="why"))
     assert "On 3 test photos:" in said
-    assert "relevance beats random maps, a centred blob, but not raw attention." in said
-    assert "occlusion does not beat random maps, a centred blob, raw attention." in said
+    assert "Relevance beats random maps and a centred blob, but not raw attention." in said
+    assert "Occlusion does not beat random maps, a centred blob or raw attention." in said
     assert "hardly change when the weights are shuffled (0.45)" in said
     artifacts.write_run(artifacts.read_run("dogs", "vit"), {"explanations.json": b"[]"})
     app = open_page("attention", view="why")

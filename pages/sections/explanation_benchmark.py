@@ -44,8 +44,8 @@ def benchmark_words(rows: list[dict], photos: int) -> str:
         verdicts = {ref: faithfulness.beats(row, ref) for ref in names}
         if row["method"] in ("random", "centre") or all(verdict is None for verdict in verdicts.values()):
             continue
-        better = ", ".join(names[ref] for ref, verdict in verdicts.items() if verdict)
-        not_better = ", ".join(names[ref] for ref, verdict in verdicts.items() if verdict is False)
+        better = _listed([names[ref] for ref, verdict in verdicts.items() if verdict], _("and"))
+        not_better = _listed([names[ref] for ref, verdict in verdicts.items() if verdict is False], _("or"))
         sentence = _("{method} beats {better}") if better else _("{method} beats nothing")
         if not_better:
             sentence = (
@@ -53,7 +53,9 @@ def benchmark_words(rows: list[dict], photos: int) -> str:
                 if better
                 else _("{method} does not beat {not_better}")
             )
-        parts.append(sentence.format(method=method_name(row["method"]), better=better, not_better=not_better) + ".")
+        name = method_name(row["method"])
+        sentence = sentence.format(method=name[0].upper() + name[1:], better=better, not_better=not_better)
+        parts.append(f"{sentence}.")
         if row["randomised"] is not None and row["randomised"][0] >= RANDOMISED_LIMIT:
             parts.append(
                 _(
@@ -61,6 +63,10 @@ def benchmark_words(rows: list[dict], photos: int) -> str:
                 ).format(r=number(row["randomised"][0], 2))
             )
     return " ".join(parts)
+
+
+def _listed(names: list[str], last: str) -> str:
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def benchmark_table(rows: list[dict]) -> pd.DataFrame:

@@ -233,6 +233,39 @@ def test_a_pair_is_chosen_with_the_keyboard_alone(visit, server):
     visited.page.locator("strong", has_text=f"{true} taken for {predicted}").wait_for(timeout=10_000)
 
 
+def test_a_click_on_a_patch_shows_what_it_attends_to_and_once_more_the_answer_s(visit, server):
+    visited = visit(server, "attention", DESKTOP)
+    if visited.page.get_by_text("The photos are not on this machine").count():
+        pytest.skip("no photos on this machine")
+    patch = visited.page.get_by_role("combobox", name="Attention of")
+    shown = visited.page.locator(".js-plotly-plot:has(.cartesianlayer)").nth(1)
+    shown.scroll_into_view_if_needed()
+    box = shown.bounding_box()
+    for wanted in (re.compile("row .*, column"), re.compile("the answer")):
+        visited.page.mouse.move(box["x"] + box["width"] / 2 + 1, box["y"] + box["height"] / 3 + 1)
+        visited.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+        visited.page.wait_for_timeout(1_000)
+        visited.settle()
+        assert wanted.search(patch.input_value() or patch.inner_text())
+    assert visited.errors == []
+
+
+def test_a_link_to_why_shows_both_runs_maps_with_their_licence(visit, server):
+    visited = visit(server, "attention?view=why", DESKTOP)
+    if visited.page.get_by_text("The photos are not on this machine").count():
+        pytest.skip("no photos on this machine")
+    assert visited.page.get_by_text("Area under the curve").count() == 2
+    assert visited.page.get_by_role("button", name="Map (NumPy)").count() == 2
+    visited.page.get_by_role("combobox", name="and not").focus()
+    visited.page.keyboard.type("basenji")
+    visited.page.keyboard.press("Enter")
+    visited.page.wait_for_url(re.compile("against="), timeout=OPENING)
+    visited.settle()
+    assert visited.page.get_by_text("and not basenji").count() == 2
+    assert visited.errors == []
+    assert visited.strangers == []
+
+
 def test_a_click_on_a_name_looks_at_that_breed_and_its_link_restores_it(visit, server):
     visited = visit(server, "confusions", DESKTOP)
     for trace, place in (("rows", 0), ("columns", 1)):
