@@ -55,7 +55,7 @@ with st.sidebar:
     choose_language()
 shown = st.navigation(
     {
-        "": [page("start", _("Start"), default=True)],
+        "": [page("start", _("Start"), default=True), page("story", _("Story"))],
         _("Results"): [
             page("metrics", _("Metrics")),
             page("confusions", _("Confusions")),

@@ -48,6 +48,7 @@ shared.contamination_note(dataset, shared.baseline(), shared.new())
 
 st.subheader(_("Look closer"))
 WAYS = {
+    "pages/story.py": _("The presentation: the question, the photos, both methods, the result, slide by slide."),
     "pages/metrics.py": _("Every number with its interval, training curves, calibration, breed by breed."),
     "pages/confusions.py": _("Which breed is taken for which. Click a cell to see the dogs."),
     "pages/worst-breeds.py": _("The breeds that go wrong most, what they are taken for, and the mistakes."),

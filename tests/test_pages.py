@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from dogpoc import artifacts, comparison, metrics, mistakes, taxonomy
-from dogpoc.translation import use_language
+from dogpoc.translation import percent, use_language
 from pages.shared import embedded
 
 APP = Path(__file__).parents[1] / "streamlit_app.py"
@@ -70,7 +70,7 @@ def store_run(table: pd.DataFrame, name: str, skill: float, dataset: str = "dogs
             "backbone": {"model": name.split("-")[0]},
         },
         "seed": int(name.partition("-seed")[2] or 0),
-        "preprocessing": {},
+        "preprocessing": {"size": 224},
         "breeds": BREEDS,
         "scored_breeds": BREEDS,
         "photos_digest": artifacts.photos_digest(table),
@@ -974,3 +974,53 @@ def test_a_breed_that_moved_beyond_chance_is_named(store):
     store_run_with(store, "mobilenetv2-frozen", forget_pugs)
     shown = words(open_page("worst-breeds"))
     assert "the new method is better on pug and worse on none" in shown
+
+
+# -- the story page -----------------------------------------------------------------------------------------------
+
+
+def evaluation_of(run: str) -> tuple[np.ndarray, np.ndarray]:
+    stored = artifacts.read_evaluation("dogs47", run)
+    return stored.logits, stored.true
+
+
+def slide_names() -> list[str]:
+    from pages.sections import slides
+
+    return list(slides.titles())
+
+
+@pytest.mark.parametrize("name", slide_names())
+def test_every_slide_of_the_story_opens_without_photos(store, name):
+    app = open_page("story", slide=name)
+    assert not app.exception
+    assert not app.error
+    assert words(app)
+
+
+def test_the_story_goes_on_and_back_by_its_buttons_and_the_address_follows(store):
+    app = open_page("story")
+    names = slide_names()
+    assert app.button(key="previous").disabled
+    app.button(key="next").click().run()
+    assert app.query_params["slide"] == names[1]
+    assert app.title[0].value == "The photos"
+    app.button(key="previous").click().run()
+    assert app.query_params["slide"] == names[0]
+    app = open_page("story", slide=names[-1])
+    assert app.button(key="next").disabled
+    app.button(key="full").click().run()
+    assert app.query_params["full"] == "1"
+    assert app.button(key="full").label == "Leave full screen"
+
+
+def test_the_story_s_numbers_are_those_of_the_stored_runs(store):
+    result = comparison.compare(*(artifacts.read_evaluation("dogs47", name) for name in list(RUNS)[::2]))
+    assert comparison.verdict(result) in words(open_page("story", slide="results"))
+    worst = open_page("story", slide="worst").table
+    assert [len(table.value) for table in worst] == [len(BREEDS)] * 2
+    weakest = metrics.confusions(*evaluation_of("vit-tiny-finetuned")).mean_probs.diagonal()
+    assert worst[1].value.iloc[0, 0] == percent(float(weakest.min()))
+    app = open_page("story", slide="nothing")
+    assert app.title[0].value == "Is the new method better at naming dogs?"
+    assert len(app.warning) == 1

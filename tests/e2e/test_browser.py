@@ -21,6 +21,7 @@ from dogpoc.translation import breed_label
 CHECKOUT = Path(__file__).parents[2]
 HEADINGS = {
     "": "Which classifier knows its dogs?",
+    "story": "Is the new method better at naming dogs?",
     "metrics": "Metrics",
     "confusions": "Confusions",
     "worst-breeds": "Worst breeds",
