@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 
 from dogpoc import DogpocError, artifacts, metrics
-from dogpoc.translation import _, breed_label, number, percent
+from dogpoc.translation import _, breed_label, number, percent, translated
 
 app = typer.Typer(
     help="Compare image classifiers on the same photos.",
@@ -93,6 +93,37 @@ def train(
             command=f"python -m dogpoc evaluate {run} --data {data}",
         )
     )
+
+
+@app.command()
+def methods(as_json: Json = False) -> None:
+    """List the methods that can be trained, with their size and what an earlier study reports of each."""
+    from dogpoc import inference
+    from dogpoc.methods import METHODS
+
+    rows = [inference.describe(method) for method in METHODS.values()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    from tabulate import tabulate
+
+    shown = [_method_words(row) for row in rows]
+    typer.echo(tabulate(shown, headers="keys", disable_numparse=True, maxcolwidths=[None, 40, *[None] * 4, 40]))
+    typer.echo(_("published: by the earlier study, on other data; nothing of it was measured here"))
+
+
+def _method_words(row: dict) -> dict[str, str]:
+    published, stands_for = row["published"], row["stands_for"]
+    figure = f"{translated(published['value'])} ({translated(published['data'])})" if published else ""
+    return {
+        _("method"): row["name"],
+        _("source"): "; ".join(filter(None, (row["study"] and translated(row["study"]), row["source"]))),
+        _("breeds"): number(row["breeds"]),
+        _("pixels"): number(row["size"]),
+        _("parameters"): number(row["parameters"]),
+        _("trained"): number(row["trained_parameters"]),
+        _("published"): _("stands for {method}").format(method=stands_for) if stands_for else figure,
+    }
 
 
 @app.command()
@@ -600,6 +631,78 @@ def imagine(run: str, data: Data = "dogs47") -> None:
     info = imagination.store_pictures(data, run, progress=True)
     path = artifacts.run_folder(data, run) / artifacts.PICTURES
     typer.echo(_("pictures of {n} breeds: {path}").format(n=len(info["breeds"]), path=path))
+
+
+@app.command()
+def tune(
+    method: str,
+    data: Data = "dogs47",
+    trials: Annotated[int, typer.Option(min=1, help="Trials at the end, by all machines together.")] = 40,
+    storage: Annotated[
+        str | None, typer.Option(help="URL of a database that several machines share; by default a file.")
+    ] = None,
+) -> None:
+    """Search the learning rate, weight decay and dropout of a method's head (Optuna, Hyperband). Resumes if stopped."""
+    from dogpoc.methods import find_method
+
+    found = find_method(method)
+    artifacts.read_dataset(data)
+    from dogpoc import tuning
+
+    record = tuning.tune(found, data, trials=trials, storage=storage, command=command_line(), progress=True)
+    ended = len(record["trials"])
+    stopped = sum(trial["pruned"] for trial in record["trials"])
+    typer.echo(_("{n} trials, {stopped} of them stopped early").format(n=ended, stopped=stopped))
+    best = next((trial for trial in record["trials"] if trial["number"] == record["best"]), None)
+    if best:
+        words = ", ".join(f"{name} {value:.3g}" for name, value in best["params"].items())
+        typer.echo(
+            _("best: trial {n}, validation loss {loss}: {params}").format(
+                n=best["number"], loss=number(min(best["losses"].values()), 4), params=words
+            )
+        )
+
+
+@app.command()
+def fixres(
+    run: str,
+    data: Data = "dogs47",
+    sizes: Annotated[str | None, typer.Option(help="Pixels along a side, with commas; by default 128 to 320.")] = None,
+) -> None:
+    """Measure a run at each pair of train and test resolution, and with several views of each photo."""
+    artifacts.read_run(data, run)
+    from dogpoc import fixres as grid
+
+    try:
+        asked = [int(size) for size in sizes.split(",")] if sizes else grid.SIZES
+    except ValueError:
+        raise DogpocError(
+            _("--sizes are whole numbers with commas, such as 160,224; got {sizes}").format(sizes=sizes)
+        ) from None
+    if not all(32 <= size <= 1024 for size in asked):
+        raise DogpocError(_("--sizes are between 32 and 1024 pixels; got {sizes}").format(sizes=sizes))
+    record = grid.fill_grid(data, run, asked, command=command_line(), progress=True)
+    _print_sizes(record)
+
+
+def _print_sizes(record: dict) -> None:
+    from tabulate import tabulate
+
+    def row(name: object, right: list[int]) -> dict:
+        shares = [percent(n / record["photos"]) for n in right]
+        return {_("trained at"): name, **dict(zip(map(str, record["sizes"]), shares, strict=True))}
+
+    rows = [row(size, right) for size, right in zip(record["sizes"], record["grid"], strict=True)]
+    typer.echo(tabulate([row(_("as it is"), record["as_trained"]), *rows], headers="keys"))
+    for kind, found in record["views"].items():
+        typer.echo(
+            _("{kind}: {share}, {passes} passes a photo, {speed} photos/s").format(
+                kind=kind,
+                share=percent(found["right"] / record["photos"]),
+                passes=found["passes"],
+                speed=number(found["photos_per_second"], 1),
+            )
+        )
 
 
 def _print_explanations(rows: list[dict]) -> None:

@@ -8,6 +8,8 @@
     artifacts/<dataset>/<run>/weights.safetensors what training changed, fp16  (only in the dataset it was trained on)
     artifacts/<dataset>/<run>/features.npy        (N, d) fp16 principal components of all photos' features; optional,
                                                   with map.npy, (N, 2) t-SNE, and projection.safetensors (mean, basis)
+    artifacts/<dataset>/tuning-<method>.json      search for the recipe of a method's head; optional
+    artifacts/<dataset>/<run>/fixres.json         right answers by train and test resolution, and by views; optional
     artifacts/<dataset>/<run>/explanations.json   how faithful the run's explanations are, photo by photo; optional
     artifacts/<dataset>/<run>/pictures.png        what the run expects each breed to look like; one below the other,
                                                   made by the model (only in the dataset it was trained on); optional
@@ -47,6 +49,7 @@ SPLITS = ("train", "validation", "test")
 SCORED_SPLITS = ("validation", "test")
 EMBEDDING_FILES = ("features.npy", "map.npy", "projection.safetensors")
 EXPLANATIONS = "explanations.json"
+FIXRES = "fixres.json"
 PICTURES = "pictures.png"
 BASELINE, NEW = "mobilenetv2-frozen", "vit-tiny-finetuned"  # the default roles
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -257,6 +260,42 @@ def read_photos(dataset: str) -> pd.DataFrame:
 @lru_cache(maxsize=16)
 def _read_photos(path: Path, _sha256: str) -> pd.DataFrame:
     return pq.read_table(path).to_pandas()[list(PHOTO_COLUMNS)]
+
+
+def tuning_path(dataset: str, method: str) -> Path:
+    """Where a search for the recipe of `method` on `dataset` is stored."""
+    return root() / check_name(dataset) / f"tuning-{check_name(method)}.json"
+
+
+def write_tuning(dataset: str, method: str, record: Mapping) -> Path:
+    """Store what dogpoc.tuning found; returns its path."""
+    path = tuning_path(dataset, method)
+    write_atomically(path, json.dumps(record, indent=1, allow_nan=False).encode())
+    return path
+
+
+def read_tunings(dataset: str) -> list[dict]:
+    """The searches for recipes on the photos of `dataset`, by method; see dogpoc.tuning. Raises ArtifactError.
+
+    Searches on an earlier photo table are left out.
+    """
+    found, digest = [], read_dataset(dataset)["digest"]
+    for path in sorted((root() / check_name(dataset)).glob("tuning-*.json")):
+        try:
+            record = json.loads(path.read_bytes())
+            needed = {"method", "photos_digest", "epochs", "usual", "best", "importances", "trials"}
+            whole = needed <= set(record) and all({"params", "losses", "pruned"} <= set(t) for t in record["trials"])
+        except (ValueError, TypeError, OSError):
+            whole = False
+        if not whole:
+            method = path.stem.removeprefix("tuning-")
+            command = f"python -m dogpoc tune {method} --data {dataset}"
+            raise ArtifactError(
+                _("{path} is not a search for a recipe. Run: {command}").format(path=path, command=command)
+            )
+        if record["photos_digest"] == digest:
+            found.append(record)
+    return found
 
 
 def read_examples(dataset: str) -> pd.DataFrame | None:
@@ -504,6 +543,30 @@ def read_explanations(info: Mapping) -> dict | None:
     return record if made_now else None
 
 
+def read_fixres(info: Mapping) -> dict | None:
+    """What `python -m dogpoc fixres` measured of a run: see dogpoc.fixres.fill_grid.
+
+    None where it was not run for this run's weights and photo table. Raises ArtifactError.
+    """
+    if FIXRES not in info["files"]:
+        return None
+    path = run_file(info, FIXRES)
+    try:
+        record = json.loads(path.read_bytes())
+        current = {"photos_digest": read_dataset(info["dataset"])["digest"], "weights": weights_digest(info)}
+        whole = np.shape(record["grid"]) == (len(record["sizes"]), len(record["sizes"]))
+        whole = whole and len(record["as_trained"]) == len(record["sizes"]) and isinstance(record["views"], dict)
+        made_now = current.items() <= record.items()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = made_now = False
+    if not whole:
+        command = f"python -m dogpoc fixres {info['run']} --data {info['dataset']}"
+        raise ArtifactError(
+            _("{path} is not a grid of train and test sizes. Run: {command}").format(path=path, command=command)
+        )
+    return record if made_now else None
+
+
 def weights_digest(info: Mapping) -> str:
     """SHA-256 of the file with what training changed in a run."""
     return read_run(info["trained_on"], info["run"])["files"]["weights.safetensors"]
@@ -672,7 +735,7 @@ def _difference(dataset: str, name: str) -> str | None:
         info = read_run(dataset, name)
         for file in info["files"]:
             run_file(info, file)
-        for read in (*EMBEDDING_READERS, read_explanations, read_pictures):
+        for read in (*EMBEDDING_READERS, read_explanations, read_fixres, read_pictures):
             read(info)
         if "logits.npy" not in info["files"]:
             return None

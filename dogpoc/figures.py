@@ -700,6 +700,77 @@ def accuracy_by_source(rows: Sequence[tuple[str, str | None, str, float, float, 
     return _finish(figure, 120 + 56 * len(runs))
 
 
+def search_history(losses: Sequence[float], pruned: Sequence[bool], usual: float | None) -> go.Figure:
+    """Validation loss of each trial of a search in order, the best so far as a line; trials stopped early are hollow.
+
+    losses: the least one of each trial.   usual: the loss of the run with the recipe as it stands.
+    """
+    order = np.arange(1, len(losses) + 1)
+    symbols = np.where(pruned, "circle-open", "circle")
+    figure = go.Figure()
+    hover = "%{x}: %{y:.3f}<extra></extra>"
+    marker = {"symbol": symbols, "size": 8, "color": GREY}
+    figure.add_scatter(x=order, y=losses, mode="markers", marker=marker, name=_("trial"), hovertemplate=hover)
+    best = np.minimum.accumulate(np.where(pruned, np.inf, losses))
+    figure.add_scatter(
+        x=order, y=best, mode="lines", line={"shape": "hv", "color": NEW}, name=_("best so far"), hovertemplate=hover
+    )
+    if usual is not None:
+        figure.add_hline(usual, line={"dash": "dot", "color": BASELINE}, annotation_text=_("recipe as it stands"))
+    figure.update_xaxes(title=_("trial"), fixedrange=True)
+    figure.update_yaxes(title=_("validation loss"), fixedrange=True, type="log")
+    return _finish(figure, 300)
+
+
+def importances(shares: Mapping[str, float]) -> go.Figure:
+    """How much each searched parameter mattered: shares of the variance of the loss, 0..1."""
+    names, values = [*shares][::-1], [*shares.values()][::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=values,
+            y=names,
+            orientation="h",
+            marker={"color": NEW},
+            text=[percent(value, 0) for value in values],
+            hoverinfo="skip",
+        )
+    )
+    figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
+    figure.update_yaxes(fixedrange=True)
+    return _finish(figure, 60 + 36 * len(names))
+
+
+def size_grid(shares: np.ndarray, trained_at: Sequence[str], tested_at: Sequence[str]) -> go.Figure:
+    """Accuracy by the size at which a head was trained (rows) and tested (columns).
+
+    shares: (rows, columns), 0..1.   trained_at, tested_at: names of the rows and columns.
+    """
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares,
+            text=[[percent(share) for share in row] for row in shares.tolist()],
+            texttemplate="%{text}",
+            colorscale="Cividis",
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    axis = {"fixedrange": True, "showgrid": False, "ticks": ""}
+    figure.update_xaxes(
+        title=_("tested at, pixels"), tickvals=list(range(len(tested_at))), ticktext=list(tested_at), side="top", **axis
+    )
+    figure.update_yaxes(
+        title=_("trained at, pixels"),
+        tickvals=list(range(len(trained_at))),
+        ticktext=list(trained_at),
+        autorange="reversed",
+        **axis,
+    )
+    return _finish(figure, 90 + 34 * len(trained_at), margin={"l": 8, "r": 8, "t": 56, "b": 8})
+
+
 # -- explanations -------------------------------------------------------------------------------------------------
 
 
@@ -800,3 +871,40 @@ def faithfulness_curves(
     figure.update_yaxes(range=[0, 103], fixedrange=True, ticksuffix=PERCENT)
     figure.update_yaxes(title=title, col=1)
     return _finish(figure, 300, legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0, "title": None})
+
+
+# -- a part of a photo --------------------------------------------------------------------------------------------
+
+
+def photo_with_part(picture: bytes, size: tuple[int, int], part: tuple[int, int, int, int]) -> go.Figure:
+    """A photo on which a box can be drawn; what lies outside the part that is chosen is darker.
+
+    picture: JPEG.   size: width and height, for the shape.   part: left, right, top, bottom in percent, as on the axes.
+    """
+    left, right, top, bottom = part
+    source = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+    figure = go.Figure()
+    figure.add_layout_image(
+        source=source, xref="x", yref="y", x=0, y=0, sizex=100, sizey=100, sizing="stretch", layer="below"
+    )
+    ticks = np.arange(0, 101, 10)
+    figure.add_scatter(  # plotly reports a box only where there could be points in it
+        x=np.tile(ticks, len(ticks)),
+        y=np.repeat(ticks, len(ticks)),
+        mode="markers",
+        marker={"color": CLEAR, "size": 1},
+        selected={"marker": {"opacity": 0}},
+        unselected={"marker": {"opacity": 0}},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for box in ((0, left, 0, 100), (right, 100, 0, 100), (left, right, 0, top), (left, right, bottom, 100)):
+        places = dict(zip(("x0", "x1", "y0", "y1"), box, strict=True))
+        figure.add_shape(type="rect", fillcolor="rgba(0, 0, 0, 0.6)", line={"width": 0}, **places)
+    frame = {"x0": left, "x1": right, "y0": top, "y1": bottom}
+    figure.add_shape(type="rect", line={"color": "#56B4E9", "width": 3}, **frame)
+    height = round(min(420, max(120, 360 * size[1] / size[0])))
+    _finish(figure, height, margin={"l": 2, "r": 2, "t": 2, "b": 2}, dragmode="select", hovermode=False)
+    figure.update_xaxes(range=[0, 100], visible=False, fixedrange=True, constrain="domain")
+    figure.update_yaxes(range=[100, 0], visible=False, fixedrange=True, constrain="domain")
+    return figure.update_yaxes(scaleanchor="x", scaleratio=size[1] / size[0])

@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from dogpoc import DogpocError, artifacts, dataset, doubt, embedding
-from dogpoc.methods import Backbone, Preprocessing
+from dogpoc import DogpocError, artifacts, dataset, doubt, embedding, networks
+from dogpoc.methods import Backbone, Method, Preprocessing
 from dogpoc.photo import read_photo
 from dogpoc.translation import _
 
@@ -109,20 +109,58 @@ class PixelModel(nn.Module):
         return self.network.get_classifier()(features), features
 
 
-def build(backbone: Backbone, classes: int, **kwargs) -> nn.Module:
-    """The network of `backbone` with random weights and a linear head of `classes` outputs, in eval mode."""
+def build(backbone: Backbone, classes: int, hidden: Sequence[int] = (), dropout: float = 0.0, **kwargs) -> nn.Module:
+    """The network of `backbone` with random weights and a head of `classes` outputs, in eval mode.
+
+    hidden, dropout: see Method; without hidden layers the head is the network's own, linear in most.
+    """
+    network = _build(backbone, classes, {**backbone.kwargs, **kwargs})
+    if hidden:
+        sizes = (network.get_classifier().in_features, *hidden, classes)
+        network.set_submodule(_head_name(network).rstrip("."), networks.mlp(sizes, dropout=dropout))
+    return network.eval()
+
+
+def _build(backbone: Backbone, classes: int, kwargs: dict) -> nn.Module:
     if backbone.library == "transformers":
         from transformers import AutoConfig
 
-        return HubClassifier(_from_hub(lambda: AutoConfig.from_pretrained(backbone.hub)), classes).eval()
-    return timm.create_model(
-        backbone.model, pretrained=False, num_classes=classes, **{**backbone.kwargs, **kwargs}
-    ).eval()
+        made = AutoConfig.for_model(**kwargs) if kwargs else None
+        return HubClassifier(made or _from_hub(lambda: AutoConfig.from_pretrained(backbone.hub)), classes)
+    if backbone.library == "dogpoc":
+        return networks.build(backbone.model, classes, **kwargs)
+    return timm.create_model(backbone.model, pretrained=False, num_classes=classes, **kwargs)
+
+
+def count_parameters(method: Method, breeds: int | None = None) -> tuple[int, int]:
+    """How many parameters `method` has with `breeds` breeds (by default its study's), and how many it trains.
+
+    Nothing is downloaded, and the weights take no memory.
+    """
+    with torch.device("meta"):
+        network = build(method.backbones[0], breeds or method.breeds, method.hidden)
+    parts = {"nothing": nn.Module(), "head": network.get_classifier(), "everything": network}
+    total, trained = (sum(p.numel() for p in part.parameters()) for part in (network, parts[method.trained]))
+    return total, trained
+
+
+def describe(method: Method) -> dict:
+    """A method as plain data for a list: its fields but recipes and networks, its input's size in pixels, and its
+    numbers of parameters with as many breeds as its study had."""
+    total, trained = count_parameters(method)
+    told = ("name", "summary", "study", "source", "breeds", "published", "choices", "stands_for")
+    return {
+        **{name: value for name, value in as_plain(method).items() if name in told},
+        "size": method.backbones[0].preprocessing.size,
+        "pretrained": method.backbones[0].pretrained,
+        "parameters": total,
+        "trained_parameters": trained,
+    }
 
 
 def choose_backbone(backbones: Sequence[Backbone]) -> Backbone:
-    """The first backbone whose weights are at hand as a file, else the first that the hub has."""
-    at_hand = [b for b in backbones if b.weights and artifacts.find_weights(f"{b.weights}.safetensors")]
+    """The first backbone whose weights are at hand as a file or that needs none, else the first that the hub has."""
+    at_hand = [b for b in backbones if not b.pretrained or (b.weights and _weights_file(b))]
     on_hub = [b for b in backbones if b.hub]
     if not at_hand and not on_hub:
         raise ModelError(
@@ -136,10 +174,13 @@ def choose_backbone(backbones: Sequence[Backbone]) -> Backbone:
 def load_backbone(network: nn.Module, backbone: Backbone, breeds: Sequence[str] = ()) -> dict[str, str] | None:
     """Fill `network`, all but its head, with pretrained weights; returns {"file", "sha256"}, or None from the hub.
 
+    A network from scratch stays as it is.
     breeds: if given, what the head's outputs stand for: they start as the backbone's own ImageNet-1k classifier has
     them. ModelError where it has none, or does not know one of them.
     """
-    path = artifacts.find_weights(f"{backbone.weights}.safetensors") if backbone.weights else None
+    if not backbone.pretrained:
+        return None
+    path = _weights_file(backbone)
     if path:
         state = _read_weights(path)
     elif backbone.library == "transformers":
@@ -151,6 +192,9 @@ def load_backbone(network: nn.Module, backbone: Backbone, breeds: Sequence[str] 
         state = {f"{prefix}{key}": value for key, value in pretrained.items() if key in kept}
     else:
         state = _from_hub(lambda: timm.create_model(backbone.hub, pretrained=True)).state_dict()
+    if backbone.library == "dogpoc":  # has not all layers of the network that the weights are of
+        kept = network.state_dict()
+        state = {key: value for key, value in state.items() if key in kept}
     head = _head_name(network)
     if breeds:
         rows = imagenet_rows(breeds)
@@ -160,6 +204,10 @@ def load_backbone(network: nn.Module, backbone: Backbone, breeds: Sequence[str] 
         _load(network.get_classifier(), {key: value[rows] for key, value in own.items()})
     _load(network, state, without=head)
     return {"file": path.name, "sha256": artifacts.sha256_of(path)} if path else None
+
+
+def _weights_file(backbone: Backbone) -> Path | None:
+    return artifacts.find_weights(f"{backbone.weights}.safetensors") if backbone.weights else None
 
 
 def imagenet_rows(breeds: Sequence[str]) -> list[int]:
@@ -227,7 +275,8 @@ class Classifier:
     """A network ready to answer.
 
     model: eager torch, eval mode, for gradients and explanations.   runtime: name of what runs the forward pass.
-    forward: (n, H, W, 3) uint8 -> (logits (n, C), features (n, D)), both float32.   info: run.json, {} if untrained.
+    forward: (n, H, W, 3) uint8 -> (logits (n, C), features (n, D)), both float32, and what else `around` gives (see
+    compile_classifier).   info: run.json, {} if untrained.
     """
 
     info: dict
@@ -235,7 +284,7 @@ class Classifier:
     preprocessing: Preprocessing
     model: nn.Module
     runtime: str
-    forward: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    forward: Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
     def logits(self, images: Iterable[Image.Image]) -> np.ndarray:
         """Logits (n, C) float32 of upright RGB photos."""
@@ -243,8 +292,11 @@ class Classifier:
         return self.forward(pixels)[0]
 
 
-def load_classifier(dataset_name: str, run: str, *, runtime: str | None = None) -> Classifier:
-    """The trained model of a run. `runtime`: "eager" for plain torch; by default the fastest one for this machine."""
+def load_classifier(
+    dataset_name: str, run: str, *, runtime: str | None = None, around: type[PixelModel] = PixelModel
+) -> Classifier:
+    """The trained model of a run. `runtime`: "eager" for plain torch; by default the fastest one for this machine.
+    `around`: see compile_classifier."""
     info = artifacts.read_run(dataset_name, run)
     if info["trained_on"] != dataset_name:
         info = artifacts.read_run(info["trained_on"], run)
@@ -257,7 +309,7 @@ def load_classifier(dataset_name: str, run: str, *, runtime: str | None = None) 
             ).format(run=run, file=missing)
         )
     backbone = Backbone(**{**info["method"]["backbone"], "preprocessing": _preprocessing(info)})
-    network = build(backbone, len(info["breeds"]))
+    network = build(backbone, len(info["breeds"]), info["method"].get("hidden", ()))
     if info["method"]["trained"] != "everything":
         untrained = info["method"]["trained"] == "nothing"
         used = load_backbone(network, backbone, info["breeds"] if untrained else ())
@@ -271,7 +323,9 @@ def load_classifier(dataset_name: str, run: str, *, runtime: str | None = None) 
             _load(network.get_classifier(), _read_weights(artifacts.run_file(info, "weights.safetensors")))
     else:
         _load(network, _read_weights(artifacts.run_file(info, "weights.safetensors")))
-    return compile_classifier(network, backbone.preprocessing, breeds=info["breeds"], info=info, runtime=runtime)
+    return compile_classifier(
+        network, backbone.preprocessing, breeds=info["breeds"], info=info, runtime=runtime, around=around
+    )
 
 
 def _preprocessing(info: dict) -> Preprocessing:
@@ -287,9 +341,13 @@ def compile_classifier(
     breeds: Sequence[str],
     info: dict | None = None,
     runtime: str | None = None,
+    around: type[PixelModel] = PixelModel,
 ) -> Classifier:
-    """`network` on a runtime: CUDA where there is a GPU, else OpenVINO in float32, else eager torch."""
-    model = PixelModel(network, preprocessing).eval()
+    """`network` on a runtime: CUDA where there is a GPU, else OpenVINO in float32, else eager torch.
+
+    around: what gives pixels to the network; one that returns more than a PixelModel makes `forward` return it too.
+    """
+    model = around(network, preprocessing).eval()
     if torch.cuda.is_available() and runtime is None:
         name, forward = f"torch {torch.__version__} {torch.cuda.get_device_name()}", _eager(model.cuda(), "cuda")
     elif runtime == "eager" or (openvino := _openvino(model)) is None:
@@ -301,9 +359,9 @@ def compile_classifier(
 
 def _eager(model: PixelModel, device: str) -> Callable:
     @torch.inference_mode()
-    def forward(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits, features = model(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
-        return logits.float().cpu().numpy(), features.float().cpu().numpy()
+    def forward(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
+        outputs = model(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
+        return tuple(output.float().cpu().numpy() for output in outputs)
 
     return forward
 
@@ -328,9 +386,9 @@ def _openvino(model: PixelModel) -> tuple[str, Callable] | None:
     with ThreadPoolExecutor(1, "compile") as thread:
         compiled = thread.submit(openvino.Core().compile_model, graph, "CPU", options).result()
 
-    def forward(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
         answer = compiled.create_infer_request().infer({0: np.ascontiguousarray(pixels)})
-        return answer[0], answer[1]
+        return answer.to_tuple()
 
     return f"OpenVINO {version('openvino')}", forward
 

@@ -22,12 +22,15 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from dogpoc import artifacts, dataset, inference, metrics
 from dogpoc.inference import ModelError
-from dogpoc.methods import Method, Preprocessing, Recipe
+from dogpoc.methods import Backbone, Method, Preprocessing, Recipe, record
 from dogpoc.photo import read_photo
 from dogpoc.translation import _
 
 HISTORY = ("epoch", "phase", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds")
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way from a phase's first weights to its last
+KEPT_BYTES = 1_000_000_000  # of pixels that are decoded once and not at each epoch
+BILINEAR = v2.InterpolationMode.BILINEAR
+TURN, ZOOM = 0.02 * 360, 0.2  # degrees and share, to either side, of photos that are augmented so
 
 
 def train(
@@ -63,16 +66,15 @@ def train(
     start = time.perf_counter()
     backbone = inference.choose_backbone(method.backbones)
     drop_path = method.finetune.drop_path if method.finetune else 0.0
-    network = inference.build(backbone, len(breeds), **({"drop_path_rate": drop_path} if drop_path else {}))
+    options = {"drop_path_rate": drop_path} if drop_path else {}
+    network = inference.build(backbone, len(breeds), method.hidden, method.dropout, **options)
     source = inference.load_backbone(network, backbone, breeds if method.head == "imagenet" else ())
     history, share = [], None
     if method.probe:
         history.append(_probe(network, backbone.preprocessing, method, paths, labels, checkpoints / "probe", progress))
     if method.finetune:
         before = {key: value.clone() for key, value in network.state_dict().items()}
-        history.append(
-            _finetune(network, backbone.preprocessing, method, paths, labels, checkpoints / "finetune", progress)
-        )
+        history.append(_finetune(network, backbone, method, paths, labels, checkpoints / "finetune", progress))
         if method.finetune.interpolated:
             share = _interpolate(network, before, backbone.preprocessing, paths[1], labels[1])
     seconds = time.perf_counter() - start
@@ -88,10 +90,7 @@ def train(
         "dataset": dataset_name,
         "run": name,
         "trained_on": dataset_name,
-        "method": {
-            **{k: v for k, v in inference.as_plain(method).items() if k != "backbones"},
-            "backbone": {k: v for k, v in inference.as_plain(backbone).items() if k != "preprocessing"},
-        },
+        "method": record(method, backbone),
         "preprocessing": inference.as_plain(backbone.preprocessing),
         "backbone": source,
         "commands": {"train": command},
@@ -145,25 +144,68 @@ def _probe(
     checkpoints: Path,
     progress: bool,
 ) -> pd.DataFrame:
-    """Train the head of `network`, in place, on features that are computed once."""
-    classifier = inference.compile_classifier(network, preprocessing, breeds=())
-    features = [_features(classifier, part, progress) for part in paths]
-    network.cpu()
-    parts = [_Features(f, y) for f, y in zip(features, labels, strict=True)]
-    head = network.get_classifier()
+    """Train the head of `network`, in place: on features that are computed once, where no photo is augmented."""
+    head, recipe = network.get_classifier(), method.probe
     if method.head == "new":
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-    return _fit(head, "probe", method.probe, method.seed, parts, checkpoints, workers=0, progress=progress)
+        make_new(head)
+    if recipe.augmentation != "none":
+        parts = _photo_parts(paths, labels, preprocessing, recipe, method.seed)
+        network.requires_grad_(False)
+        head.requires_grad_(True)
+        model = inference.PixelModel(network, preprocessing)
+        history = _fit(model, "probe", recipe, method.seed, parts, checkpoints, learning=head, progress=progress)
+        network.requires_grad_(True)
+        return history
+    features = features_of(network, (_for_training(preprocessing, recipe), preprocessing), paths, progress)
+    return fit_head(head, recipe, method.seed, features, labels, checkpoints, progress=progress)
 
 
-def _features(classifier: inference.Classifier, paths: Sequence[Path], progress: bool) -> np.ndarray:
-    return np.concatenate([features for _logits, features in inference.stream(classifier, paths, progress=progress)])
+def make_new(head: nn.Module) -> None:
+    """Zeros in the last layer of a head: every breed is equally likely."""
+    last = head[-1] if isinstance(head, nn.Sequential) else head
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+
+
+def fit_head(
+    head: nn.Module,
+    recipe: Recipe,
+    seed: int,
+    features: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    checkpoints: Path,
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Train a head, in place, on what it reads of the train and of the validation photos; returns its history.
+
+    features: (n, D) float32 of each part.   labels: (n,) breed indices of each.   callbacks: told of every epoch.
+    """
+    parts = [_Features(f, y) for f, y in zip(features, labels, strict=True)]
+    return _fit(head, "probe", recipe, seed, parts, checkpoints, learning=head, callbacks=callbacks, progress=progress)
+
+
+def _for_training(preprocessing: Preprocessing, recipe: Recipe) -> Preprocessing:
+    return replace(preprocessing, size=recipe.size or preprocessing.size)
+
+
+def features_of(
+    network: nn.Module, seen: Sequence[Preprocessing], paths: Sequence[Sequence[Path]], progress: bool
+) -> list[np.ndarray]:
+    """(n, D) float32 for each part of the photos: what the head of `network` reads of them, seen as said."""
+    classifiers = {each: inference.compile_classifier(network, each, breeds=()) for each in set(seen)}
+    features = [
+        np.concatenate([batch for _logits, batch in inference.stream(classifiers[each], part, progress=progress)])
+        for each, part in zip(seen, paths, strict=True)
+    ]
+    network.cpu()
+    return features
 
 
 def _finetune(
     network: nn.Module,
-    preprocessing: Preprocessing,
+    backbone: Backbone,
     method: Method,
     paths: list[list[Path]],
     labels: list[np.ndarray],
@@ -171,14 +213,29 @@ def _finetune(
     progress: bool,
 ) -> pd.DataFrame:
     """Train all weights of `network`, in place."""
-    recipe = method.finetune
-    parts = [
-        _Photos(paths[0], labels[0], preprocessing, recipe.augmentation, method.seed),
-        _Photos(paths[1], labels[1], preprocessing, "none", method.seed),
+    parts = _photo_parts(paths, labels, backbone.preprocessing, method.finetune, method.seed)
+    model = inference.PixelModel(network, backbone.preprocessing)
+    return _fit(
+        model,
+        "finetune",
+        method.finetune,
+        method.seed,
+        parts,
+        checkpoints,
+        learning=model,
+        statistics=not backbone.pretrained,
+        progress=progress,
+    )
+
+
+def _photo_parts(
+    paths: list[list[Path]], labels: list[np.ndarray], preprocessing: Preprocessing, recipe: Recipe, seed: int
+) -> list["_Photos"]:
+    """The photos to train on, augmented, and those to validate on."""
+    return [
+        _Photos(paths[0], labels[0], _for_training(preprocessing, recipe), recipe.augmentation, seed),
+        _Photos(paths[1], labels[1], preprocessing, "none", seed),
     ]
-    model = inference.PixelModel(network, preprocessing)
-    workers = min(8, max(1, torch.get_num_threads() - 1))
-    return _fit(model, "finetune", recipe, method.seed, parts, checkpoints, workers=workers, progress=progress)
 
 
 def _interpolate(
@@ -219,11 +276,17 @@ def _fit(
     parts: Sequence[torch.utils.data.Dataset],
     checkpoints: Path,
     *,
-    workers: int,
+    learning: nn.Module,
+    statistics: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
     progress: bool,
 ) -> pd.DataFrame:
-    """Run one recipe with transformers.Trainer; leaves the best weights (by validation loss) in `model`."""
-    fitted = _Fitted(model, recipe)
+    """Run one recipe with transformers.Trainer; leaves the best weights (by validation loss) in `model`.
+
+    learning: the part of `model` that is trained.   statistics: whether batch normalisation learns them.
+    """
+    on_photos = isinstance(parts[0], _Photos)
+    fitted = _Fitted(model, recipe, learning, statistics)
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=recipe.epochs,
@@ -231,7 +294,7 @@ def _fit(
         per_device_eval_batch_size=2 * recipe.batch_size,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=recipe.schedule,
         warmup_steps=recipe.warmup,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -241,9 +304,9 @@ def _fit(
         metric_for_best_model="loss",
         greater_is_better=False,
         restore_callback_states_from_checkpoint=True,
-        bf16=_precision() == "bf16" and phase == "finetune",
+        bf16=_precision() == "bf16" and on_photos,
         use_cpu=not torch.cuda.is_available(),
-        dataloader_num_workers=workers,
+        dataloader_num_workers=min(8, max(1, torch.get_num_threads() - 1)) if on_photos else 0,
         ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -260,7 +323,7 @@ def _fit(
         eval_dataset=parts[1],
         optimizers=(_optimizer(fitted.model, recipe), None),
         compute_metrics=_accuracy,
-        callbacks=[epochs, EarlyStoppingCallback(recipe.patience)],
+        callbacks=[epochs, EarlyStoppingCallback(recipe.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
@@ -271,11 +334,12 @@ def _fit(
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW without weight decay on biases and norms, and with smaller rates for the layers nearer to the pixels."""
+    """The recipe's, without weight decay on biases and norms, and with smaller rates for the layers nearer to the
+    pixels."""
     network = getattr(model, "network", model)
     if recipe.layer_decay == 1.0 or not hasattr(network, "group_matcher"):
         return timm.optim.create_optimizer_v2(
-            network, recipe.optimizer, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            network, recipe.optimizer, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=0.0
         )
     groups = timm.optim.param_groups_layer_decay(network, recipe.weight_decay, layer_decay=recipe.layer_decay)
     groups = [{**group, "lr": recipe.learning_rate * group["lr_scale"]} for group in groups]
@@ -293,9 +357,10 @@ def _precision() -> str:
 class _Fitted(nn.Module):
     """What the Trainer sees: loss and logits, and a moving average of the weights that is validated and kept."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe):
+    def __init__(self, model: nn.Module, recipe: Recipe, learning: nn.Module, statistics: bool):
         super().__init__()
-        self.model, self.smoothing = model, recipe.smoothing
+        self.model, self.smoothing, self.statistics = model, recipe.smoothing, statistics
+        self.learning = (learning,)  # in a tuple: its weights are the model's already
         self.average = None
         if recipe.averaging:
             self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging))
@@ -303,9 +368,11 @@ class _Fitted(nn.Module):
 
     def train(self, mode: bool = True) -> "_Fitted":
         super().train(mode)
-        for module in self.modules():  # pretrained batch statistics stay: batches of one breed set would ruin them
+        self.model.eval()  # a frozen backbone answers as it will later: without dropout
+        self.learning[0].train(mode)
+        for module in [] if self.statistics else self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+                module.eval()  # pretrained batch statistics stay: batches of one breed set would ruin them
         return self
 
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -407,34 +474,59 @@ class _Photos(torch.utils.data.Dataset):
     ):
         self.paths, self.labels, self.preprocessing, self.seed, self.epoch = paths, labels, preprocessing, seed, 0
         self.augment = _augmentation(augmentation, preprocessing.size)
+        self.whole = augmentation == "crop-flip-colour"  # which crops the photo as it is on disk
+        kept = not self.whole and len(paths) * 3 * preprocessing.size**2 <= KEPT_BYTES
+        self.kept = torch.from_numpy(_decode(paths, preprocessing)) if kept else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
-        image = read_photo(self.paths[i].read_bytes())
-        return {"pixels": torch.from_numpy(self._pixels(image, i).copy()), "labels": int(self.labels[i])}
+        return {"pixels": torch.from_numpy(self._pixels(i).copy()), "labels": int(self.labels[i])}
 
-    def _pixels(self, image: Image.Image, i: int) -> np.ndarray:
+    def _pixels(self, i: int) -> np.ndarray:
+        image = Image.fromarray(self._seen(i)) if not self.whole else read_photo(self.paths[i].read_bytes())
         if self.augment is None:
-            return inference.preprocess(image, self.preprocessing)
+            return np.asarray(image)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence((self.seed, self.epoch, i)).generate_state(1)[0]))
             return np.asarray(self.augment(image))
 
+    def _seen(self, i: int) -> np.ndarray:
+        if self.kept is not None:
+            return self.kept[i].numpy()
+        return inference.preprocess(read_photo(self.paths[i].read_bytes()), self.preprocessing)
+
+
+def _decode(paths: Sequence[Path], preprocessing: Preprocessing) -> np.ndarray:
+    """(n, size, size, 3) uint8: all photos as the model sees them."""
+    pixels = np.empty((len(paths), preprocessing.size, preprocessing.size, 3), np.uint8)
+    for i, path in enumerate(paths):
+        pixels[i] = inference.preprocess(read_photo(path.read_bytes()), preprocessing)
+    return pixels
+
 
 def _augmentation(name: str, size: int) -> v2.Transform | None:
+    """What happens to a photo in training; its sides are `size` pixels afterwards."""
+    margin = size // 4  # mirrored around the photo, so that turning and zooming out show no black
     known = {
-        "none": None,
-        "crop-flip-colour": v2.Compose(
-            [
-                v2.RandomResizedCrop(size, (0.5, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
-                v2.RandomHorizontalFlip(),
-                v2.ColorJitter(0.3, 0.3, 0.3),
-            ]
+        "none": (),
+        "crop-flip-colour": (
+            v2.RandomResizedCrop(size, (0.5, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(0.3, 0.3, 0.3),
+        ),
+        "flip-rotation": (v2.RandomHorizontalFlip(), *_moved(margin, size, v2.RandomRotation(TURN, BILINEAR))),
+        "zoom-flip-rotation": (
+            v2.RandomHorizontalFlip(),
+            *_moved(margin, size, v2.RandomAffine(TURN, scale=(1 - ZOOM, 1 + ZOOM), interpolation=BILINEAR)),
         ),
     }
-    return known[name]
+    return v2.Compose(known[name]) if known[name] else None
+
+
+def _moved(margin: int, size: int, movement: v2.Transform) -> tuple[v2.Transform, ...]:
+    return v2.Pad(margin, padding_mode="reflect"), movement, v2.CenterCrop(size)
 
 
 def with_seed(method: Method, seed: int | None) -> Method:

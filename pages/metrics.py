@@ -6,7 +6,7 @@ import streamlit as st
 from dogpoc import figures
 from dogpoc.translation import _, breed_label
 from pages import shared
-from pages.sections import calibration, holdout, photos, training, verdict
+from pages.sections import calibration, holdout, photos, resolution, searches, training, verdict
 from pages.sections import runs as all_runs
 
 shared.through_app()
@@ -58,6 +58,8 @@ SECTIONS = {
     "training": (_("How they learned"), lambda: training.show_curves(runs)),
     "cost": (_("What accuracy costs"), lambda: training.show_costs(infos)),
     "growth": (_("More breeds, harder choice"), lambda: training.show_breeds(dataset, runs)),
+    "resolution": (_("How large a photo comes in"), lambda: resolution.show(dataset, runs)),
+    "searches": (_("Searching for a better recipe"), lambda: searches.show(dataset, infos)),
     "photos": (_("The photos"), lambda: photos.show(dataset, runs)),
 }
 

@@ -18,7 +18,10 @@ STORED = [path for path in PAGES if path.stem not in LIVE and path.parent.name !
 MODEL_LIBRARIES = {"torch", "torchvision", "timm", "transformers"}
 MODEL_MODULES = {
     "methods",
+    "networks",
+    "fixres",
     "training",
+    "tuning",
     "inference",
     "explanation",
     "benchmark",

@@ -10,7 +10,7 @@ import pytest
 
 from dogpoc import figures
 from dogpoc.metrics import Reliability, RiskCoverage
-from dogpoc.translation import use_language
+from dogpoc.translation import percent, use_language
 
 BREEDS = ["Afghan_hound", "beagle", "pug"]
 RATES = np.array([[0.0, 0.1, 0.0], [0.04, 0.0, 0.0], [0.0, 0.0, 0.0]])  # of errors
@@ -323,3 +323,13 @@ def test_the_curves_of_a_map_stand_beside_those_of_chance():
     assert [trace.y[0] for trace in figure.data[::2]] == [90, 50, 70]
     assert list(figure.data[0].x) == [0, 25, 50, 75, 100]
     assert figure.data[0].line.color == "#123456"
+
+
+def test_the_grid_of_sizes_has_the_shares_as_text_with_the_first_row_on_top():
+    shares = np.array([[0.9, 0.5], [0.25, 1.0], [0.1, 0.2]])
+    figure = figures.size_grid(shares, ["as it is", "128", "224"], ["128", "224"])
+    (drawn,) = figure.data
+    assert [list(row) for row in drawn.text] == [[percent(share) for share in row] for row in shares]
+    np.testing.assert_array_equal(drawn.z, shares)
+    assert figure.layout.yaxis.autorange == "reversed"
+    assert list(figure.layout.xaxis.ticktext) == ["128", "224"]

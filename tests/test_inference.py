@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -233,9 +234,15 @@ def test_no_hub_is_one_line(monkeypatch):
     def offline(*_args, **_options):
         raise OSError("We couldn't connect\nto the hub")
 
-    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", offline)
-    with pytest.raises(ModelError, match=r"hub did not give the weights \(We couldn't connect\)"):
-        inference.build(METHODS["vit-base-in21k"].backbones[0], 3)
+    for loader in ("AutoConfig", "AutoModel"):
+        monkeypatch.setattr(f"transformers.{loader}.from_pretrained", offline)
+    backbone = METHODS["vit-base-in21k"].backbones[0]
+    for ask in (
+        lambda: inference.build(replace(backbone, kwargs={}), 3),
+        lambda: inference.load_backbone(torch.nn.Identity(), backbone),
+    ):
+        with pytest.raises(ModelError, match=r"hub did not give the weights \(We couldn't connect\)"):
+            ask()
 
 
 def test_memory_does_not_grow_with_the_number_of_photos(trained):

@@ -1024,3 +1024,29 @@ def test_the_story_s_numbers_are_those_of_the_stored_runs(store):
     app = open_page("story", slide="nothing")
     assert app.title[0].value == "Is the new method better at naming dogs?"
     assert len(app.warning) == 1
+
+
+# -- resolution on the metrics page -------------------------------------------------------------------------------
+
+
+def test_the_grid_of_sizes_is_shown_with_its_best_cell_and_its_cost(store):
+    app = open_page("metrics")
+    assert "python -m dogpoc fixres vit-tiny-finetuned --data dogs47" in words(app)
+    info = artifacts.read_run("dogs47", "vit-tiny-finetuned")
+    record = {
+        "photos_digest": info["photos_digest"],
+        "weights": hashlib.sha256(b"weights").hexdigest(),
+        "sizes": [128, 224],
+        "own_size": 224,
+        "photos": 90,
+        "grid": [[45, 54], [36, 81]],
+        "as_trained": [63, 72],
+        "views": {"centre": {"right": 72, "passes": 1, "photos_per_second": 140.0}},
+    }
+    artifacts.write_run(info, {"weights.safetensors": b"weights", artifacts.FIXRES: json.dumps(record).encode()})
+    app = open_page("metrics")
+    assert not app.exception
+    said = words(app)
+    assert "Best of these: trained at 224, tested at 224 pixels, 90.0\u00a0% [" in said
+    assert "As it is, at its own 224 pixels: 80.0\u00a0% [" in said
+    assert table_with(app, "passes a photo").shape == (1, 4)

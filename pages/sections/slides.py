@@ -9,8 +9,9 @@ import streamlit as st
 from PIL import Image
 
 from dogpoc import artifacts, comparison, figures, metrics
+from dogpoc.methods import METHODS, Method
 from dogpoc.photo import PhotoError, read_photo
-from dogpoc.translation import _, breed_label, number, percent, points
+from dogpoc.translation import _, breed_label, number, percent, points, translated
 from pages import shared
 from pages.sections import photos as photos_section
 from pages.sections import verdict
@@ -30,6 +31,7 @@ def titles() -> dict[str, str]:
         "settings": _("What both had in common"),
         "results": _("The result"),
         "worst": _("Where they fail"),
+        "studies": _("Earlier studies, beside ours"),
         "conclusions": _("What follows"),
         "outlook": _("What comes next"),
     }
@@ -46,6 +48,7 @@ def show(name: str, dataset: str) -> None:
         "settings": _settings,
         "results": _results,
         "worst": _worst,
+        "studies": _studies,
         "conclusions": _conclusions,
         "outlook": _outlook,
     }
@@ -269,6 +272,37 @@ def _show_worst(given: shared.Answers, breeds: list[int]) -> None:
             }
         )
     st.table(pd.DataFrame(rows).set_index(_("breed")))
+
+
+def _studies(runs: dict[str, shared.Answers]) -> None:
+    st.markdown(
+        _(
+            "What earlier studies report was measured on other photos, other breeds and other splits: it stands beside "
+            "our numbers, it does not compare with them. Ours are the runs that are stored here."
+        )
+    )
+    ours = {}
+    for dataset in artifacts.datasets():
+        for info in shared.readable_runs(dataset)[0]:
+            name = info["method"]["name"]
+            if info["trained_on"] == dataset and "test" in info.get("metrics", {}) and "-seed" not in info["run"]:
+                share = percent(info["metrics"]["test"]["top1_accuracy"])
+                ours.setdefault(name, []).append(f"{share} ({dataset})")
+    stand_ins = {method.stands_for: name for name, method in METHODS.items() if method.stands_for}
+    rows = [_study_row(method, ours, stand_ins) for method in METHODS.values() if method.published]
+    st.table(pd.DataFrame(rows).set_index(_("method")))
+
+
+def _study_row(method: Method, ours: dict[str, list[str]], stand_ins: dict[str, str]) -> dict[str, str]:
+    other = stand_ins.get(method.name)
+    found = ", ".join(ours.get(method.name, []))
+    if not found and other in ours:
+        found = _("{other} in its place: {numbers}").format(other=other, numbers=", ".join(ours[other]))
+    return {
+        _("method"): method.name,
+        _("published, other data"): f"{translated(method.published.value)} — {translated(method.published.data)}",
+        _("measured here"): found or "–",
+    }
 
 
 def _conclusions(runs: dict[str, shared.Answers]) -> None:

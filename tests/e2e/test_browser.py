@@ -30,6 +30,7 @@ HEADINGS = {
     "map": "Photo map",
     "attention": None,
     "upload": None,
+    "quiz": "Beat the model",
 }
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 OPENING = 60_000  # ms: the live pages load torch
@@ -265,6 +266,23 @@ def test_a_link_to_why_shows_both_runs_maps_with_their_licence(visit, server):
     assert visited.page.get_by_text("and not basenji").count() == 2
     assert visited.errors == []
     assert visited.strangers == []
+
+
+def test_the_story_is_told_with_the_arrow_keys_and_fills_the_screen(visit, server):
+    visited = visit(server, "story", DESKTOP)
+    keyboard, page = visited.page.keyboard, visited.page
+    for key, slide in (("ArrowRight", "photos"), ("ArrowRight", "baseline"), ("ArrowLeft", "photos")):
+        keyboard.press(key)
+        page.wait_for_url(re.compile(f"slide={slide}"), timeout=10_000)
+        visited.settle()
+    assert page.locator("h1").first.inner_text() == "The photos"
+    keyboard.press("f")
+    page.locator("[data-testid=stSidebar]").first.wait_for(state="hidden", timeout=10_000)
+    visited.settle()
+    assert visited.query()["slide"] == "photos"
+    keyboard.press("f")
+    page.locator("[data-testid=stSidebar]").first.wait_for(state="visible", timeout=10_000)
+    assert visited.errors == []
 
 
 def test_a_click_on_a_name_looks_at_that_breed_and_its_link_restores_it(visit, server):
