@@ -64,7 +64,7 @@ shown = st.navigation(
             page("labels", _("Suspect labels")),
             page("map", _("Photo map")),
         ],
-        _("Live"): [page("attention", _("Attention")), page("upload", _("Upload"))],
+        _("Live"): [page("attention", _("Attention")), page("upload", _("Upload")), page("quiz", _("Beat the model"))],
     }
 )
 st.set_page_config(page_title=f"{shown.title} · dogpoc", page_icon="🐕", layout="wide")

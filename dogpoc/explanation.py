@@ -5,6 +5,7 @@ another: relevance for transformers, Grad-CAM for CNNs, integrated gradients and
 touched: no hook, no switch, so threads that share it do not mix. How faithful a map is: dogpoc.faithfulness.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +18,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from dogpoc import DogpocError
-from dogpoc.inference import Classifier, preprocess, to_tensor
+from dogpoc.inference import Classifier, PixelModel, normalise, preprocess, to_tensor
+from dogpoc.methods import Preprocessing
 from dogpoc.translation import _
 
 METHODS = ("attention", "rollout", "relevance", "gradcam", "integrated-gradients", "occlusion")
@@ -384,11 +386,18 @@ def overlay(
     scaled = (values.astype(np.float32) - low) / (high - low or 1)
     height, width = pixels.shape[:2]
     way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    heat = _colours()[np.uint8(np.asarray(Image.fromarray(scaled).resize((width, height), way)) * 255)]
+    heat = Image.fromarray(np.uint8(np.asarray(Image.fromarray(scaled).resize((width, height), way)) * 255))
+    heat.putpalette(_palette(faded))
+    grey = Image.fromarray(pixels).convert("L").convert("RGB")
+    return np.asarray(Image.blend(grey, heat.convert("RGB"), opacity))
+
+
+@cache
+def _palette(faded: bool) -> bytes:
+    colours = _colours()
     if faded:
-        heat = np.repeat(96 + heat.mean(axis=-1, keepdims=True) / 2, 3, axis=-1)
-    grey = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
-    return np.uint8((1 - opacity) * grey + opacity * heat + 0.5)
+        colours = np.repeat(96 + colours.mean(axis=1, keepdims=True) / 2, 3, axis=1)
+    return np.uint8(colours.round()).tobytes()
 
 
 @cache
@@ -397,3 +406,67 @@ def _colours() -> np.ndarray:
     stops = [plotly.colors.hex_to_rgb(colour) for colour in plotly.colors.sequential.Inferno]
     positions = np.linspace(0, len(stops) - 1, 256)
     return np.stack([np.interp(positions, range(len(stops)), channel) for channel in np.transpose(stops)], axis=1)
+
+
+# -- answers that come with their maps ----------------------------------------------------------------------------
+
+
+class ExplainedModel(PixelModel):
+    """A PixelModel whose one forward pass gives maps as well: (n, H, W, 3) uint8 -> logits, features, (n, B, h, w).
+
+    B = C: Grad-CAM of each breed, for a CNN whose head is linear in the mean of its last feature maps: the gradient is
+    the head's weights then (Selvaraju et al. 2017, section 3.1), and need not be taken. What is negative is kept.
+    B = 1: the rollout of a transformer, the same for all breeds.   Another network gives no maps.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing):
+        super().__init__(network, preprocessing)
+        with torch.no_grad():
+            grey = torch.rand(1, 3, preprocessing.size, preprocessing.size, device=_device(network))
+            last = network.forward_features(grey)
+            features = network.forward_head(last, pre_logits=True)
+        means = _channels_first(network, last).mean(dim=(2, 3)) if last.ndim == 4 else features[:0]
+        linear = isinstance(network.get_classifier(), nn.Linear)
+        self.pools = linear and means.shape == features.shape and torch.allclose(means, features, atol=1e-4)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with _Recorder() as recorder:
+            last = self.network.forward_features(normalise(pixels, self.preprocessing))
+        features = self.network.forward_head(last, pre_logits=True)
+        head = self.network.get_classifier()
+        if self.pools:
+            last = _channels_first(self.network, last)
+            maps = torch.einsum("cd,ndhw->nchw", head.weight, last) / (last.shape[2] * last.shape[3])
+        else:
+            maps = self._rollout(recorder.maps)
+        return (head(features), features) if maps is None else (head(features), features, maps)
+
+    def _rollout(self, layers: list[torch.Tensor]) -> torch.Tensor | None:
+        """As `rollout`, for several photos at once; None where the attention is not over the whole photo."""
+        patch, side = _patch_size(self.network), self.preprocessing.size
+        tokens = {int(layer.shape[-1]) for layer in layers}  # plain numbers, also while the pass is traced
+        if patch is None or len(tokens) != 1:
+            return None
+        grid = (side // patch[0], side // patch[1])
+        prefix = min(tokens) - grid[0] * grid[1]
+        if prefix < 0:
+            return None
+        reader = _reading(min(tokens), prefix, _reads_class_token(self.network))
+        share = torch.from_numpy(reader).to(layers[0].device)[None, None]  # (1, 1, T)
+        for layer in layers[::-1]:
+            share = 0.5 * share + 0.5 * share @ layer.mean(dim=1)
+        return share[:, :, prefix:].reshape(-1, 1, *grid)
+
+
+def map_of_answer(
+    classifier: Classifier, pixels: np.ndarray, breed: int, maps: Sequence[np.ndarray]
+) -> tuple[str, np.ndarray]:
+    """The method that explains an answer to one photo, and its map (h, w) of `breed`.
+
+    pixels: (H, W, 3) uint8.   maps: (B, h, w) from the same pass of an ExplainedModel; empty where it gives none: a
+    pass of its own is made then.   Raises ExplanationError where there is no method for the model.
+    """
+    if not len(maps):
+        method = usual_method(classifier.model)
+        return method, explain_pixels(classifier, pixels, method, breed)
+    return ("rollout", maps[0]) if len(maps) == 1 else ("gradcam", maps[breed].clip(min=0))

@@ -4,9 +4,8 @@ import hashlib
 import io
 import json
 import re
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from dogpoc import artifacts, dataset, doubt, inference
 from dogpoc.methods import Backbone, Preprocessing
@@ -24,9 +24,10 @@ from dogpoc.methods import Backbone, Preprocessing
 CHECKOUT = Path(__file__).parents[1]
 BREEDS = ["Afghan_hound", "beagle", "whippet"]
 PREPROCESSING = Preprocessing(32, 0.9, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SEEN_BY_CNN = replace(PREPROCESSING, size=64)  # 2 x 2 last feature maps
 BACKBONES = {
-    "cnn-frozen": Backbone("mobilenetv2_035", PREPROCESSING, weights="a-file-that-is-not-here"),
-    "cnn": Backbone("mobilenetv2_035", PREPROCESSING),
+    "cnn-frozen": Backbone("mobilenetv2_035", SEEN_BY_CNN, weights="a-file-that-is-not-here"),
+    "cnn": Backbone("mobilenetv2_035", SEEN_BY_CNN),
     "vit": Backbone(
         "vit_tiny_patch16_224",
         PREPROCESSING,
@@ -56,7 +57,7 @@ def store_run(name: str, table: pd.DataFrame, seed: int) -> None:
         "trained_on": "dogs",
         "method": {"backbone": asdict(backbone), "trained": "head" if frozen else "everything"},
         "backbone": {"file": f"{backbone.weights}.safetensors", "sha256": ""} if frozen else None,
-        "preprocessing": asdict(PREPROCESSING),
+        "preprocessing": asdict(backbone.preprocessing),
         "breeds": BREEDS,
         "scored_breeds": BREEDS,
         "photos_digest": artifacts.photos_digest(table),
@@ -66,7 +67,8 @@ def store_run(name: str, table: pd.DataFrame, seed: int) -> None:
 
 @pytest.fixture
 def store(tmp_path, monkeypatch) -> Iterator[Path]:
-    """A dataset of 12 generated photos with three runs on it: cnn-frozen (without its backbone), cnn and vit."""
+    """A dataset of 12 generated test photos and 6 for training, with three runs on it: cnn-frozen (without its
+    backbone), cnn and vit."""
     monkeypatch.setenv("DOGPOC_ARTIFACTS", str(tmp_path / "artifacts"))
     monkeypatch.setenv("DOGPOC_DATA", str(tmp_path / "photos"))
     monkeypatch.setenv("DOGPOC_CACHE", str(tmp_path / "cache"))
@@ -74,13 +76,14 @@ def store(tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.setattr(inference, "_openvino", lambda _model: None)  # compiling takes longer than these tests
     st.cache_resource.clear()
     rows = []
-    for number in range(12):
+    for number in range(18):
         breed, data = BREEDS[number % 3], photo_bytes(number)
         path = tmp_path / "photos" / breed / f"{number:02}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        rows.append((f"{breed}/{path.name}", breed, "test", number, sha256, 60, 40, len(data)))
+        split = "test" if number < 12 else "train"
+        rows.append((f"{breed}/{path.name}", breed, split, number, sha256, 60, 40, len(data)))
     table = pd.DataFrame(rows, columns=artifacts.PHOTO_COLUMNS).sort_values("id", ignore_index=True)
     artifacts.write_photos("dogs", table)
     for seed, name in enumerate(BACKBONES):
@@ -90,10 +93,9 @@ def store(tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 def open_page(name: str, *, baseline: str = "cnn", new: str = "vit", **query: str) -> AppTest:
-    sys.path[:0] = [] if str(CHECKOUT) in sys.path else [str(CHECKOUT)]
-    app = AppTest.from_file(CHECKOUT / "pages" / f"{name}.py", default_timeout=60)
-    app.session_state["dataset"], app.session_state["baseline"], app.session_state["new"] = "dogs", baseline, new
-    app.query_params.update(query)
+    app = AppTest.from_file(CHECKOUT / "streamlit_app.py", default_timeout=60)
+    app.query_params.update(baseline=baseline, new=new, **query)
+    app._page_hash = calc_hash(name)  # switch_page knows pages by their url only after a first run
     return app.run()
 
 
@@ -488,3 +490,204 @@ def test_what_the_runs_expect_to_see_is_shown_without_any_photo(store, monkeypat
     assert not app.info
     assert "not photographs" in texts(app)
     assert app.selectbox(key="breed").value == "beagle"
+
+
+# -- what an answer rests on --------------------------------------------------------------------------------------
+
+
+def test_each_answer_comes_with_its_overlay_from_the_same_forward_pass(store, monkeypatch):
+    from dogpoc import explanation
+
+    upload(open_page("upload"), photo_bytes())  # loads the models
+    monkeypatch.setattr(explanation, "explain_pixels", lambda *_args: pytest.fail("a pass of its own for the map"))
+    passes = []
+    forward = torch.nn.Module.__call__
+    monkeypatch.setattr(
+        explanation.ExplainedModel, "__call__", lambda self, *a: passes.append(1) or forward(self, *a), raising=False
+    )
+    app = upload(open_page("upload"), photo_bytes(9))
+    assert not app.exception
+    assert len(passes) == 2
+    assert [answer.method for answer in kept(app)[0]["answers"].values()] == ["gradcam", "rollout"]
+    top = kept(app)[0]["answers"]["baseline"].breeds[0].replace("_", " ")
+    pictures = [element.proto.imgs[0].caption for element in app.get("imgs")]
+    assert f"What speaks for {top}: most where it is bright (Grad-CAM)." in pictures
+    assert sum("attention rollout" in caption for caption in pictures) == 1
+
+
+def test_a_test_photo_leads_to_its_explanation_and_an_own_one_does_not(store):
+    links = open_page("upload", photo="whippet/05.jpg").get("page_link")
+    assert [(link.proto.page, link.proto.query_string) for link in links] == [
+        ("attention", "photo=whippet%2F05.jpg&view=why")
+    ]
+    assert not upload(open_page("upload"), photo_bytes()).get("page_link")
+
+
+# -- one dog of several -------------------------------------------------------------------------------------------
+
+
+def cropping(app: AppTest) -> tuple[str, str]:
+    """Keys of the sliders, once the photo on show is being cropped."""
+    (photo,) = app.session_state["upload-answers"]["photos"]
+    app.toggle(key=f"crop-{photo}").set_value(True).run()
+    assert not app.exception
+    return f"crop-x-{photo}", f"crop-y-{photo}"
+
+
+def test_the_answers_are_those_to_the_part_that_is_chosen(store):
+    data = photo_bytes(3, size=(200, 100), format="PNG")
+    app = upload(open_page("upload"), data)
+    whole = kept(app)[0]["answers"]["new"].probs
+    across, down = cropping(app)
+    assert kept(app)[0]["answers"]["new"].probs is whole, "nothing is asked anew before a part is chosen"
+    app.slider(key=across).set_value((10, 60)).run()
+    app.slider(key=down).set_value((0, 80)).run()
+    assert not app.exception
+    part = io.BytesIO()
+    Image.open(io.BytesIO(data)).crop((20, 0, 120, 80)).save(part, "PNG")
+    alone = kept(upload(open_page("upload"), part.getvalue()))[0]["answers"]["new"]
+    found = kept(app)[0]["answers"]["new"]
+    assert found.breeds == alone.breeds
+    np.testing.assert_allclose(found.probs, alone.probs, atol=1e-6)
+    app.button(key=across.replace("crop-x", "crop-all")).click().run()
+    np.testing.assert_allclose(kept(app)[0]["answers"]["new"].probs, whole, atol=1e-6)
+    assert app.slider(key=across).value == (0, 100)
+
+
+def test_no_part_is_smaller_than_32_pixels(store):
+    app = upload(open_page("upload"), photo_bytes(3, size=(200, 100)))
+    across, down = cropping(app)
+    app.slider(key=across).set_value((99, 99)).run()
+    app.slider(key=down).set_value((50, 51)).run()
+    assert not app.exception
+    assert app.slider(key=across).value == (84, 100)
+    assert app.slider(key=down).value == (50, 82)
+    assert len(kept(app)[0]["answers"]) == 2
+
+
+def test_a_part_is_kept_for_each_photo_and_leaves_with_it(store):
+    app = upload(open_page("upload"), photo_bytes(1), photo_bytes(2))
+    first, second = app.session_state["upload-answers"]["photos"]
+    app.toggle(key=f"crop-{second}").set_value(True).run()
+    app.slider(key=f"crop-x-{second}").set_value((0, 60)).run()
+    app.selectbox(key="upload-chosen").set_value(first).run()
+    assert not app.toggle(key=f"crop-{first}").value
+    app.selectbox(key="upload-chosen").set_value(second).run()
+    assert app.slider(key=f"crop-x-{second}").value == (0, 60)
+    app.toggle(key=f"crop-{second}").set_value(False).run()
+    assert [found["part"] for found in kept(app)] == [(0, 100, 0, 100)] * 2
+    app.toggle(key=f"crop-{second}").set_value(True).run()
+    app.file_uploader[0].set_value([]).run()
+    assert app.session_state["upload-parts"] == {}
+
+
+# -- what it reminds of -------------------------------------------------------------------------------------------
+
+
+def embed(run: str) -> None:
+    assert inference.embed(run, "dogs", command="")["embedding"]
+
+
+def test_a_training_photo_reminds_both_runs_of_itself_first(store):
+    for run in ("cnn", "vit"):
+        embed(run)
+    table = artifacts.read_photos("dogs")
+    app = upload(open_page("upload"), photo_bytes(13))
+    assert not app.exception
+    assert not app.error
+    (found,) = kept(app)
+    for role in ("baseline", "new"):
+        assert table["id"][found["alike"][role][0]] == "beagle/13.jpg"
+        assert len(found["alike"][role]) == 3
+        assert (table["split"][found["alike"][role]] == "train").all()
+    said = texts(app)
+    assert said.count("The training photos that are most alike to it:") == 2
+    assert said.count("A typical photo of each breed that it finds likely:") == 2
+    assert "embed" not in said
+
+
+def test_without_stored_features_one_line_per_run_says_how_to_make_them(store):
+    embed("vit")
+    said = texts(upload(open_page("upload"), photo_bytes()))
+    assert said.count("which look-alikes need") == 1
+    assert "python -m dogpoc embed cnn --data dogs" in said
+
+
+def test_without_photos_the_names_of_what_it_reminds_of_are_listed(store):
+    embed("vit")
+    for path in (store / "photos").rglob("*.jpg"):
+        path.unlink()
+    app = upload(open_page("upload"), photo_bytes(13))
+    assert not app.exception
+    assert "**beagle** · beagle/13\\.jpg" in texts(app)
+
+
+# -- how firm the answers are -------------------------------------------------------------------------------------
+
+
+def test_the_variants_are_asked_only_on_request_and_the_sentence_counts_changes_of_mind(store):
+    app = upload(open_page("upload"), photo_bytes(4, size=(300, 200)))
+    assert "variants" not in kept(app)[0]
+    (photo,) = app.session_state["upload-answers"]["photos"]
+    app.button(key=f"fragility-{photo}").click().run()
+    assert not app.exception
+    (found,) = kept(app)
+    changed = {}
+    for role, answer in found["answers"].items():
+        assert len(found["variants"][role]) == 7
+        changed[role] = sum(breed != answer.breeds[0] for breed, _prob in found["variants"][role])
+    said = texts(app)
+    assert (
+        f"The baseline changes its mind on {changed['baseline']} of 7, the new method on {changed['new']} of 7." in said
+    )
+    assert said.count("**≠ ") - said.count("**≠**") == sum(changed.values())
+    app.run()
+    assert kept(app)[0]["variants"] is found["variants"], "kept"
+
+
+def test_another_part_of_the_photo_has_not_been_tested_yet(store):
+    app = upload(open_page("upload"), photo_bytes(4, size=(300, 200)))
+    (photo,) = app.session_state["upload-answers"]["photos"]
+    app.button(key=f"fragility-{photo}").click().run()
+    across, _down = cropping(app)
+    assert "changes its mind" in texts(app)
+    app.slider(key=across).set_value((0, 50)).run()
+    assert "changes its mind" not in texts(app)
+
+
+def test_one_run_alone_is_tested_as_well(store):
+    app = upload(open_page("upload", baseline="vit"), photo_bytes(4))
+    (photo,) = app.session_state["upload-answers"]["photos"]
+    app.button(key=f"fragility-{photo}").click().run()
+    assert re.search(r"vit changes its mind on \d of 7\.", texts(app))
+
+
+# -- without photos -----------------------------------------------------------------------------------------------
+
+
+def test_without_photos_a_picture_that_the_model_made_can_be_tried_and_is_called_so(store, monkeypatch):
+    from dogpoc import imagination
+
+    monkeypatch.setattr(imagination, "SIDE", 16)
+    imagination.store_pictures(
+        "dogs", "vit", draw=lambda _model, _seen, breed: np.full((32, 32, 3), 40 * breed, np.uint8)
+    )
+    for path in (store / "photos").rglob("*.jpg"):
+        path.unlink()
+    app = open_page("upload")
+    app.button[0].click().run()
+    assert not app.exception
+    assert app.query_params["picture"] in (BREEDS, *([breed] for breed in BREEDS), *BREEDS)
+    assert "looks like" in texts(app)
+    assert "made by the model, not a photograph" in texts(app)
+    app = open_page("upload", picture="dodo")
+    assert "There is no picture of 'dodo' here." in texts(app)
+
+
+def test_without_photos_and_pictures_the_button_says_how_to_get_photos(store):
+    for path in (store / "photos").rglob("*.jpg"):
+        path.unlink()
+    app = open_page("upload")
+    app.button[0].click().run()
+    assert not app.exception
+    assert "DOGPOC_DATA=FOLDER python start.py" in texts(app)
