@@ -126,10 +126,12 @@ def _accuracy_by_breeds(given: shared.Answers, sizes: list[int]) -> np.ndarray:
 
 
 def trained_on_parts(dataset: str, runs: dict[str, shared.Answers]) -> pd.DataFrame:
-    """Runs of the same methods that were trained on some of these breeds only, on their own test photos."""
-    rows = []
+    """Runs of the same methods that were trained on a part of these photos only, with fewer breeds, on their own test
+    photos."""
+    rows, photos = [], set(artifacts.read_photos(dataset)["sha256"])
     for other in artifacts.datasets():
-        names = artifacts.runs(other) if other != dataset else []
+        part = other != dataset and photos.issuperset(artifacts.read_photos(other)["sha256"])
+        names = artifacts.runs(other) if part else []
         for role, given in runs.items():
             own = given.evaluation
             for name in names:
