@@ -903,8 +903,9 @@ def photo_with_part(picture: bytes, size: tuple[int, int], part: tuple[int, int,
         figure.add_shape(type="rect", fillcolor="rgba(0, 0, 0, 0.6)", line={"width": 0}, **places)
     frame = {"x0": left, "x1": right, "y0": top, "y1": bottom}
     figure.add_shape(type="rect", line={"color": "#56B4E9", "width": 3}, **frame)
-    height = round(min(420, max(120, 360 * size[1] / size[0])))
+    height = round(min(360, max(120, 280 * size[1] / size[0])))
     _finish(figure, height, margin={"l": 2, "r": 2, "t": 2, "b": 2}, dragmode="select", hovermode=False)
-    figure.update_xaxes(range=[0, 100], visible=False, fixedrange=True, constrain="domain")
-    figure.update_yaxes(range=[100, 0], visible=False, fixedrange=True, constrain="domain")
+    axis = {"visible": False, "fixedrange": True, "constrain": "domain"}
+    figure.update_xaxes(range=[0, 100], constraintoward="left", **axis)
+    figure.update_yaxes(range=[100, 0], constraintoward="top", **axis)
     return figure.update_yaxes(scaleanchor="x", scaleratio=size[1] / size[0])

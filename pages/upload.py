@@ -20,7 +20,7 @@ BATCH = "python -m dogpoc predict FOLDER --csv"
 
 def answer(data: bytes, part: cropping.Part) -> dict:
     """Both runs' answers to a part of the photo in a file's bytes, as they are kept for the session: small pictures,
-    no photo. Raises PhotoError."""
+    no photo. firm: whether it is to be tested how firm they are. Raises PhotoError."""
     image = answering.in_turn(read_photo, data)
     asked = cropping.cut(image, part)
     given, lines = {}, []
@@ -34,7 +34,8 @@ def answer(data: bytes, part: cropping.Part) -> dict:
                 given[role] = answering.in_turn(answering.answer, run, model, asked)
         except DogpocError as error:  # of this run; the other one still answers
             lines.append(("error", str(error)))
-    return {"photo": thumbnail(image, SHOWN), "size": image.size, "part": part, "answers": given, "lines": lines}
+    small = thumbnail(image, SHOWN)
+    return {"photo": small, "size": image.size, "part": part, "answers": given, "lines": lines, "firm": False}
 
 
 def kept_answers(photos: dict) -> dict[str, dict | str]:
@@ -76,14 +77,15 @@ def chosen_photo(keys: list[str], names: dict[str, str]) -> str:
     """Which of several photos is shown in full: the newest one, unless another is chosen."""
     if len(keys) == 1:
         return keys[0]
-    return st.selectbox(_("Photo in full"), keys[::-1], format_func=names.get, key="upload-chosen")
+    labels = {key: f"{n} · {names[key]}" for n, key in enumerate(keys, start=1)}  # phones call all photos image.jpg
+    return st.selectbox(_("Photo in full"), keys[::-1], format_func=labels.get, key="upload-chosen")
 
 
 def show_photo(key: str, kept: dict, file) -> None:
     """One photo, the sentence about it, both runs' answers, and what else can be asked about it."""
     for kind, line in kept["lines"]:
         {"info": st.info, "error": st.error}[kind](line)
-    photo, said = st.columns([1, 2], vertical_alignment="center")
+    photo, said = st.columns([1, 2])
     with photo:
         cropping.show(key, kept["photo"], kept["size"])
     given = kept["answers"]
@@ -116,10 +118,14 @@ def show_origin(sample: Sample) -> None:
 def show_fragility(key: str, kept: dict, file) -> None:
     """On request: the same photo in other circumstances."""
     st.subheader(_("How firm are these answers?"))
-    if "variants" not in kept:
+    if not kept["firm"]:
         st.caption(_("The same photo mirrored, darker, blurred, turned, cropped, poorly compressed and grey."))
-        if not st.button(_("Test how sure they are"), key=f"fragility-{key}", icon=":material/science:"):
-            return
+        label = _("Test how sure they are")
+        st.button(
+            label, key=f"fragility-{key}", icon=":material/science:", on_click=kept.update, args=({"firm": True},)
+        )
+        return
+    if "variants" not in kept:
         try:
             with st.spinner(_("Looking …")):
                 image = cropping.cut(answering.in_turn(read_photo, bytes_of(file)), kept["part"])
@@ -182,7 +188,10 @@ if len(files) > MOST_PHOTOS:
     st.warning(_("The last {n} photos are looked at; for more, run: `{command}`").format(n=MOST_PHOTOS, command=BATCH))
 if not photos:
     st.session_state.pop("upload-answers", None)
-    st.info(_("Choose a photo or drop one here: the dog in the middle, as large as possible."), icon=":material/pets:")
+    st.info(
+        _("Choose a photo, drop one here or paste one (Ctrl+V): the dog in the middle, as large as possible."),
+        icon=":material/pets:",
+    )
 else:
     kept = kept_answers(photos)
     names = {key: file.key if isinstance(file, Sample) else file.name for key, file in photos.items()}

@@ -66,7 +66,9 @@ def show(photo: str, picture: bytes, size: tuple[int, int]) -> None:
     st.slider(_("From left to right"), 0, 100, key=keys["x"], **move)
     st.slider(_("From top to bottom"), 0, 100, key=keys["y"], **move)
     st.button(_("Whole photo"), key=f"crop-all-{photo}", on_click=_switch, args=(photo, None), disabled=part == WHOLE)
-    st.caption(_("Draw a box around the dog, or move the sliders: the answers follow."))
+    st.caption(
+        _("Draw a box around the dog, or move the sliders: the answers follow. The models see its middle square.")
+    )
 
 
 def _switch(photo: str, toggle: str | None) -> None:

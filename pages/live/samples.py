@@ -11,6 +11,7 @@ from pages import shared
 from pages.shared import imagined
 
 MADE = 224  # pixels, both sides, of a picture that a model made
+NOTHING = "upload-no-sample"  # in the session: neither photos nor pictures are there to try
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Sample:
 def asked() -> Sample | None:
     """What the URL or the button asks for, None without it; one line where it cannot be had."""
     st.button(_("Try a test photo"), on_click=choose, icon=":material/casino:")
+    if st.session_state.pop(NOTHING, False):
+        shared.photos_found(artifacts.read_photos(shared.dataset()))
     try:
         if "photo" in st.query_params:
             return _test_photo(st.query_params["photo"])
@@ -48,7 +51,7 @@ def choose() -> None:
         return
     run = _painter()
     if run is None:
-        shared.photos_found(table)
+        st.session_state[NOTHING] = True
         return
     st.query_params.pop("photo", None)
     breeds = artifacts.read_run(shared.dataset(), run)["breeds"]
