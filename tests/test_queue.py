@@ -1,9 +1,11 @@
 """The line before the one worker: in turn, one at a time, told how many come first, no place kept in vain."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -164,3 +166,36 @@ def test_the_worker_speaks_the_language_of_the_visitor(visitors):
     assert answering.in_turn(language) == "fr"
     use_language("en")
     assert answering.in_turn(language) == "en"
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+def test_what_came_with_the_first_model_is_never_again_searched_for_garbage_and_later_objects_are(thawed, monkeypatch):
+    from dogpoc import inference
+
+    class Network:
+        """Something that only the garbage collection frees."""
+
+        preprocessing = SimpleNamespace(size=8)
+
+        def __init__(self):
+            self.itself = self
+
+        def forward(self, pixels):
+            assert pixels.shape == (1, 8, 8, 3)
+
+    monkeypatch.setattr(inference, "use_threads", lambda _n: None)
+    monkeypatch.setattr(inference, "load_classifier", lambda *_run, **_options: Network())
+    answering._loaded("dogs", "first")
+    frozen = gc.get_freeze_count()
+    assert frozen > 10_000
+    assert len(gc.get_objects()) < frozen / 10
+    answering._loaded("dogs", "second")
+    assert gc.get_freeze_count() <= frozen
+    gc.collect()
+    assert not [found for found in gc.get_objects() if type(found) is Network]
