@@ -182,17 +182,21 @@ def _write_record(path: Path, record: Mapping, files: Mapping[str, bytes | Path]
 def _read_record(path: Path, remedy: str) -> dict:
     """The record at `path`, checked against its own digest. FileNotFoundError if there is none."""
     text = path.read_bytes()
+    if not _is_intact(text):
+        raise ArtifactError(_damaged(path, remedy))
+    record = json.loads(text)
+    if record["format"] > FORMAT:
+        raise ArtifactError(_("{path} was written by a newer dogpoc; update this one").format(path=path))
+    return record
+
+
+@lru_cache(maxsize=256)
+def _is_intact(text: bytes) -> bool:
     try:
         record = json.loads(text)
-        intact = record["sha256"] == _content_digest(record)
-        newer = intact and record["format"] > FORMAT
+        return record["sha256"] == _content_digest(record) and record["format"] >= 1
     except (ValueError, KeyError, TypeError, RecursionError):
-        intact = newer = False
-    if newer:
-        raise ArtifactError(_("{path} was written by a newer dogpoc; update this one").format(path=path))
-    if not intact:
-        raise ArtifactError(_damaged(path, remedy))
-    return record
+        return False
 
 
 def _damaged(path: Path, remedy: str) -> str:

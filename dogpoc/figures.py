@@ -33,21 +33,27 @@ ROW_NAMES, COLUMN_NAMES = 0, 1  # places of these traces in a matrix
 
 # -- what all figures share ---------------------------------------------------------------------------------------
 
+AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "automargin": True}
+
 
 def _finish(figure: go.Figure, height: int, **layout) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        separators=",\u202f" if language() == "fr" else ".,",
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "title": None},
-        hoverlabel={"align": "left"},
-        dragmode=False,
-    )
-    figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
-    figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID, automargin=True)
+    figure.update_layout(_layout(height))
+    figure.update_xaxes(AXIS)
+    figure.update_yaxes(AXIS)
     return figure.update_layout(layout)
+
+
+def _layout(height: int) -> dict:
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "separators": ",\u202f" if language() == "fr" else ".,",
+        "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "title": None},
+        "hoverlabel": {"align": "left"},
+        "dragmode": False,
+    }
 
 
 def _rgba(colour: str, alpha: float) -> str:
@@ -65,21 +71,24 @@ def _labels(breeds: Sequence[str]) -> list[str]:
 def probability_bars(breeds: Sequence[str], probs: Sequence[float], colour: str) -> go.Figure:
     """Bars of the breeds' probabilities (0..1), first one on top, each with its number."""
     shares = np.asarray(probs, dtype=float) * 100
-    figure = go.Figure(
-        go.Bar(
-            x=shares,
-            y=_labels(breeds),
-            orientation="h",
-            marker_color=colour,
-            text=[percent(share / 100) for share in shares],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{text}<extra></extra>",
-        )
+    bars = go.Bar(
+        x=shares,
+        y=_labels(breeds),
+        orientation="h",
+        marker_color=colour,
+        text=[percent(share / 100) for share in shares],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{text}<extra></extra>",
     )
-    figure.update_xaxes(range=[0, 118], visible=False, fixedrange=True)
-    figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False, ticksuffix="  ")
-    return _finish(figure, 34 * len(shares) + 16, bargap=0.35, margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    layout = {
+        **_layout(34 * len(shares) + 16),
+        "xaxis": {**AXIS, "range": [0, 118], "visible": False, "fixedrange": True},
+        "yaxis": {**AXIS, "autorange": "reversed", "fixedrange": True, "showgrid": False, "ticksuffix": "  "},
+        "bargap": 0.35,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+    }
+    return go.Figure(bars, layout)  # all at once: 1 ms instead of 10, while somebody waits for an answer
 
 
 # -- confusions ---------------------------------------------------------------------------------------------------

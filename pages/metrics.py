@@ -37,7 +37,8 @@ def show_breeds() -> None:
         _("{n} photos, {verdict}").format(n=support, verdict=verdicts[verdict])
         for support, verdict in zip(breeds["support"], breeds["verdict"], strict=True)
     ]
-    drawn = figures.breed_dumbbells(
+    drawn = shared.drawn(
+        figures.breed_dumbbells,
         breeds["breed"].tolist(),
         breeds["baseline_recall"],
         breeds["new_recall"],

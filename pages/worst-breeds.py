@@ -91,7 +91,7 @@ def show_run(role: str, given: shared.Answers, breed: int) -> None:
     takeaway = _("Mean probabilities over its photos: {shares}.").format(
         shares=", ".join(f"{breed_label(name)} {percent(share)}" for name, share in zip(names, shares, strict=True))
     )
-    drawn = figures.probability_bars(names, shares, shared.ROLE[role])
+    drawn = shared.drawn(figures.probability_bars, names, shares, shared.ROLE[role])
     table = pd.DataFrame({"breed": names, "mean_probability": shares})
     shared.figure(drawn, takeaway, table, f"confusers-{role}")
     show_typical(given.evaluation.run, pairs)
@@ -180,7 +180,8 @@ def show_moved() -> None:
     ranked = moved_order()
     order, tests = ranked[:FIRST], result.breeds.set_index("breed")
     beyond = {*result.better, *result.worse}
-    drawn = figures.breed_dumbbells(
+    drawn = shared.drawn(
+        figures.breed_dumbbells,
         [breeds[i] + (" *" if breeds[i] in beyond else "") for i in order],
         *(scores(given, measure)[order] for given in runs.values()),
         title=MEASURES[measure],
@@ -200,7 +201,8 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
 ranked = np.argsort(scores(runs[role], measure), kind="stable")
 ranked = ranked[support[ranked] > 0]
 order = ranked if everything else ranked[:FIRST]
-drawn = figures.breed_dumbbells(
+drawn = shared.drawn(
+    figures.breed_dumbbells,
     [breeds[i] for i in order],
     *(scores(given, measure)[order] for given in runs.values()),
     title=MEASURES[measure],

@@ -22,7 +22,7 @@ def show(runs: dict[str, shared.Answers]) -> None:
     tables = {role: _reliability(given, fitted[role] if scaled else 1.0) for role, given in runs.items()}
     rows = [pd.DataFrame(asdict(table)).assign(run=runs[role].evaluation.run) for role, table in tables.items()]
     shared.figure(
-        figures.reliability_diagram(tables["baseline"], tables["new"]),
+        shared.drawn(figures.reliability_diagram, tables["baseline"], tables["new"]),
         takeaway(tables),
         pd.concat(rows, ignore_index=True),
         "reliability",
@@ -174,7 +174,9 @@ def show_abstaining(runs: dict[str, shared.Answers]) -> None:
         [pd.DataFrame(asdict(curve)).assign(run=runs[role].evaluation.run) for role, curve in curves.items()],
         ignore_index=True,
     )
-    shared.figure(figures.risk_coverage(curves, chosen), abstaining_words(counts, photos), table, "coverage")
+    shared.figure(
+        shared.drawn(figures.risk_coverage, curves, chosen), abstaining_words(counts, photos), table, "coverage"
+    )
 
 
 def abstaining_words(counts: dict[str, tuple[int, int]], photos: int) -> str:

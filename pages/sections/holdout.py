@@ -64,7 +64,9 @@ def show(dataset: str, infos: list[dict], runs: dict[str, shared.Answers]) -> No
             for row in rows
         ]
     )
-    drawn = figures.accuracy_by_source([(r.run, r.role, r.source, r.right / r.photos, *r.interval) for r in rows])
+    drawn = shared.drawn(
+        figures.accuracy_by_source, [(r.run, r.role, r.source, r.right / r.photos, *r.interval) for r in rows]
+    )
     shared.figure(drawn, takeaway(rows, other), table, "sources")
     if not yardsticks:
         st.caption(

@@ -16,7 +16,9 @@ def show(dataset: str, runs: dict[str, shared.Answers]) -> None:
     table, record = artifacts.read_photos(dataset), artifacts.read_dataset(dataset)
     st.markdown(split_words(table, record))
     counts = counts_per_breed(table)
-    shared.figure(figures.photos_per_breed(counts), breeds_takeaway(counts), _plain(counts), "photos-per-breed")
+    shared.figure(
+        shared.drawn(figures.photos_per_breed, counts), breeds_takeaway(counts), _plain(counts), "photos-per-breed"
+    )
     sizes = table[["width", "height"]].drop_duplicates()
     if len(sizes) == 1:
         st.caption(
@@ -25,7 +27,9 @@ def show(dataset: str, runs: dict[str, shared.Answers]) -> None:
             )
         )
     else:
-        shared.figure(figures.photo_sizes(table), sizes_takeaway(table), table[["id", "width", "height"]], "sizes")
+        shared.figure(
+            shared.drawn(figures.photo_sizes, table), sizes_takeaway(table), table[["id", "width", "height"]], "sizes"
+        )
     _show_examples(dataset, runs)
 
 

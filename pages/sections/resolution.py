@@ -29,7 +29,7 @@ def show(dataset: str, runs: dict[str, shared.Answers]) -> None:
             continue
         shares = np.array([record["as_trained"], *record["grid"]]) / record["photos"]
         names = [_("as it is"), *map(number, record["sizes"])]
-        drawn = figures.size_grid(shares, names, [number(size) for size in record["sizes"]])
+        drawn = shared.drawn(figures.size_grid, shares, names, [number(size) for size in record["sizes"]])
         sizes = list(map(str, record["sizes"]))
         table = pd.DataFrame(shares.round(4), columns=sizes)
         table.insert(0, "trained_at", ["as it is", *sizes])

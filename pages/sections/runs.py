@@ -106,7 +106,7 @@ def show_seeds(dataset: str, infos: list[dict], runs: dict[str, shared.Answers])
         )
         return
     rows = [(seeds.method, role, seeds.accuracies, seeds.low, seeds.high) for role, seeds in found.items()]
-    shared.figure(figures.seed_spread(rows), seeds_takeaway(found), seeds_table(found), "seeds")
+    shared.figure(shared.drawn(figures.seed_spread, rows), seeds_takeaway(found), seeds_table(found), "seeds")
     st.caption(
         _("A dot is a run, another seed each; the bar is the 95 % interval that the choice of test photos leaves.")
     )

@@ -38,14 +38,18 @@ def _show(record: dict, usual: float | None) -> None:
         for trial, loss in zip(trials, least, strict=True)
     )
     name = f"search-{record['method']}"
-    shared.figure(figures.search_history(least, pruned, usual), _words(record, trials, usual), table, name)
+    shared.figure(
+        shared.drawn(figures.search_history, least, pruned, usual), _words(record, trials, usual), table, name
+    )
     if record["importances"]:
         most, share = next(iter(record["importances"].items()))
         words = _("What mattered most: {name}, {share} of the variance of the loss (Optuna's importance).").format(
             name=most, share=percent(share, 0)
         )
         shares = pd.DataFrame({"parameter": [*record["importances"]], "share": [*record["importances"].values()]})
-        shared.figure(figures.importances(record["importances"]), words, shares, f"importance-{record['method']}")
+        shared.figure(
+            shared.drawn(figures.importances, record["importances"]), words, shares, f"importance-{record['method']}"
+        )
 
 
 def _words(record: dict, trials: list[dict], usual: float | None) -> str:

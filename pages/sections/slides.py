@@ -87,7 +87,7 @@ def _photos(runs: dict[str, shared.Answers]) -> None:
     st.markdown(photos_section.split_words(table, artifacts.read_dataset(dataset)))
     counts = photos_section.counts_per_breed(table)
     takeaway = photos_section.breeds_takeaway(counts)
-    shared.figure(figures.photos_per_breed(counts), takeaway, counts.reset_index(), "photos-per-breed")
+    shared.figure(shared.drawn(figures.photos_per_breed, counts), takeaway, counts.reset_index(), "photos-per-breed")
     sizes = table[["width", "height"]].drop_duplicates()
     if len(sizes) > 1:
         st.caption(photos_section.sizes_takeaway(table))

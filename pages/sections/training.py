@@ -39,7 +39,9 @@ def _show_history(role: str, given: shared.Answers) -> None:
             "Its weights were then moved back towards those before fine-tuning; kept: {share} of the way, "
             "where the validation loss is least (Wortsman et al. 2022)."
         ).format(share=percent(share, 0))
-    shared.figure(figures.training_curves(history, shared.ROLE[role]), takeaway, history, f"training-{role}")
+    shared.figure(
+        shared.drawn(figures.training_curves, history, shared.ROLE[role]), takeaway, history, f"training-{role}"
+    )
 
 
 # -- accuracy against cost ----------------------------------------------------------------------------------------
@@ -59,7 +61,7 @@ def show_costs(infos: list[dict]) -> None:
     )
     title, of = costs[chosen]
     table = cost_table(infos, of)
-    drawn = figures.runs_scatter(table, title=title)
+    drawn = shared.drawn(figures.runs_scatter, table, title=title)
     shared.figure(drawn, costs_takeaway(table, title), table, f"cost-{chosen}")
 
 
@@ -110,7 +112,7 @@ def show_breeds(dataset: str, runs: dict[str, shared.Answers]) -> None:
         + [trained.drop(columns="role")],
         ignore_index=True,
     )
-    drawn = figures.accuracy_by_breeds(sizes, tables, trained)
+    drawn = shared.drawn(figures.accuracy_by_breeds, sizes, tables, trained)
     shared.figure(drawn, breeds_takeaway(sizes, tables, runs, trained), table, "number-of-breeds")
     st.caption(
         _(
@@ -128,10 +130,10 @@ def _accuracy_by_breeds(given: shared.Answers, sizes: list[int]) -> np.ndarray:
 def trained_on_parts(dataset: str, runs: dict[str, shared.Answers]) -> pd.DataFrame:
     """Runs of the same methods that were trained on a part of these photos only, with fewer breeds, on their own test
     photos."""
-    rows, photos = [], set(artifacts.read_photos(dataset)["sha256"])
+    rows, whole = [], artifacts.read_dataset(dataset)["digest"]
     for other in artifacts.datasets():
-        part = other != dataset and photos.issuperset(artifacts.read_photos(other)["sha256"])
-        names = artifacts.runs(other) if part else []
+        part = artifacts.read_dataset(other)["digest"]
+        names = artifacts.runs(other) if part != whole and _is_part(other, part, dataset, whole) else []
         for role, given in runs.items():
             own = given.evaluation
             for name in names:
@@ -145,6 +147,11 @@ def trained_on_parts(dataset: str, runs: dict[str, shared.Answers]) -> pd.DataFr
                         (role, name, other, len(info["breeds"]), numbers["top1_accuracy"], float(low), float(high))
                     )
     return pd.DataFrame(rows, columns=["role", "run", "trained_on", "breeds", "accuracy", "low", "high"])
+
+
+@shared.kept
+def _is_part(part: str, part_digest: str, whole: str, whole_digest: str) -> bool:
+    return set(artifacts.read_photos(whole)["sha256"]).issuperset(artifacts.read_photos(part)["sha256"])
 
 
 def breeds_takeaway(

@@ -17,7 +17,7 @@ from dogpoc import dataset as photo_files
 from dogpoc.artifacts import ArtifactError, Evaluation
 from dogpoc.figures import BASELINE, NEW
 from dogpoc.photo import PhotoError, read_photo, thumbnail
-from dogpoc.translation import _, breed_label, number, percent, translated
+from dogpoc.translation import _, breed_label, language, number, percent, translated
 from pages.shared import imagined, reviewing
 
 ROLE = {"baseline": BASELINE, "new": NEW}
@@ -324,6 +324,22 @@ def _percents(shares: np.ndarray) -> np.ndarray:
 
 
 # -- figures ------------------------------------------------------------------------------------------------------
+
+
+def drawn(draw: Callable[..., go.Figure], *args, **kwargs) -> go.Figure:
+    """draw(*args, **kwargs), drawn once for all visitors: plotly takes 20 ms a figure. Not to be changed afterwards.
+
+    draw: a function of dogpoc.figures.   args: from stored results; what a visitor uploaded is not kept.
+    """
+    return _drawn(draw.__name__, args, kwargs, language(), draw)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _drawn(name: str, args: tuple, kwargs: dict, language: str, _draw: Callable[..., go.Figure]) -> go.Figure:
+    made = _draw(*args, **kwargs)
+    plain = made.to_dict()
+    made.to_dict = lambda: plain  # what st.plotly_chart asks for each time: plotly would copy everything
+    return made
 
 
 def figure(drawn: go.Figure, takeaway: str, table: pd.DataFrame, name: str, **chart) -> None:
