@@ -536,9 +536,8 @@ def read_explanations(info: Mapping) -> dict | None:
     command = f"python -m dogpoc explain-benchmark --runs {info['run']} --data {info['dataset']}"
     try:
         record = json.loads(path.read_bytes())
-        current = {"photos_digest": read_dataset(info["dataset"])["digest"], "weights": weights_digest(info)}
         whole = all(isinstance(record[part], list) for part in ("photos", "mosaics", "randomised"))
-        made_now = current.items() <= record.items()
+        made_now = _measured_from(info).items() <= record.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = made_now = False
     if not whole:
@@ -557,10 +556,9 @@ def read_fixres(info: Mapping) -> dict | None:
     path = run_file(info, FIXRES)
     try:
         record = json.loads(path.read_bytes())
-        current = {"photos_digest": read_dataset(info["dataset"])["digest"], "weights": weights_digest(info)}
         whole = np.shape(record["grid"]) == (len(record["sizes"]), len(record["sizes"]))
         whole = whole and len(record["as_trained"]) == len(record["sizes"]) and isinstance(record["views"], dict)
-        made_now = current.items() <= record.items()
+        made_now = _measured_from(info).items() <= record.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = made_now = False
     if not whole:
@@ -569,6 +567,11 @@ def read_fixres(info: Mapping) -> dict | None:
             _("{path} is not a grid of train and test sizes. Run: {command}").format(path=path, command=command)
         )
     return record if made_now else None
+
+
+def _measured_from(info: Mapping) -> dict[str, str]:
+    """What a measurement of a run holds for: its weights and the photo table as they are now."""
+    return {"photos_digest": read_dataset(info["dataset"])["digest"], "weights": weights_digest(info)}
 
 
 def weights_digest(info: Mapping) -> str:

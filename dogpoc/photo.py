@@ -13,7 +13,7 @@ try:
 except ImportError:  # the optional extra that reads an iPhone's own format
     HEIF = False
 else:
-    register_heif_opener()
+    register_heif_opener(decode_threads=1)  # as many photos at once as the app lets in
     HEIF = True
 
 FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", *(["HEIF"] if HEIF else [])]

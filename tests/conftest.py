@@ -1,7 +1,7 @@
 """What several tests share: a place of their own, photos made for the occasion, and the real photos where they are."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,3 +113,14 @@ def tiny_methods(workplace, monkeypatch) -> dict:
     }
     monkeypatch.setattr(methods, "METHODS", tiny)
     return tiny
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Several threads are ten times slower for such small networks where another process has one of their cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -19,13 +19,7 @@ NARROW = ((8, 8), (8, 8), (16, 16, 16), (16, 16, 16), (32, 32, 32))  # VGG16's c
 SMALL = Preprocessing(32, 1.0, "bilinear", HALF, HALF)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Several threads are ten times slower for such small networks where another process has one of their cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

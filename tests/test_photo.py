@@ -24,6 +24,9 @@ HOSTILE = Path(os.environ.get("DOGPOC_BAD_IMAGES") or Path(__file__).parents[2] 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
+with_heif = pytest.mark.skipif(not photo.HEIF, reason="pillow-heif is not installed")
+
+
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -79,12 +82,12 @@ STORED = {
 }
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", pytest.param("HEIF", marks=with_heif)])
 @pytest.mark.parametrize("orientation", STORED)
 def test_every_exif_orientation_ends_upright(orientation, kind):
     exif = Image.Exif()
     exif[photo.ORIENTATION] = orientation
-    image = read_photo(encoded(STORED[orientation](marked()), kind, exif=exif))
+    image = read_photo(encoded(STORED[orientation](marked()), kind, exif=exif.tobytes()))
     assert image.size == (64, 32)
     assert corners(image) == [RED, GREEN, BLUE, WHITE]
 
@@ -265,10 +268,18 @@ def test_formats_with_fragile_decoders_are_not_even_tried():
             read_photo(encoded(marked(), kind))
 
 
-def test_a_heic_photo_is_read_or_told_apart():
-    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
-    with pytest.raises(PhotoError, match="send one of" if photo.HEIF else "HEIC photos are not read on this machine"):
-        read_photo(data)
+@with_heif
+def test_a_heic_photo_of_12_megapixels_is_read():
+    assert read_photo(encoded(marked().resize((4032, 3024)), "HEIF")).size == (2016, 1512)
+
+
+@pytest.mark.parametrize(
+    ("readable", "line"), [(True, "send one of"), (False, "HEIC photos are not read on this machine: send .* as JPEG")]
+)
+def test_a_heic_photo_is_told_apart_where_it_cannot_be_read(monkeypatch, readable, line):
+    monkeypatch.setattr(photo, "HEIF", readable)
+    with pytest.raises(PhotoError, match=line):
+        read_photo(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])

@@ -18,14 +18,7 @@ from dogpoc import artifacts, dataset, inference, training
 from dogpoc.inference import ModelError
 from dogpoc.methods import HALF, Backbone, Method, Preprocessing, Recipe
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Several threads are ten times slower for such small networks where another process has one of their cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -55,14 +55,15 @@ def browser() -> Iterator:
 
 
 @contextmanager
-def fresh_server() -> Iterator[str]:
-    """The address of a server that no one has visited."""
+def fresh_server(script: str = "streamlit_app.py") -> Iterator[str]:
+    """The address of a server, of the dashboard or of another script under its settings, that no one has visited."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless", "true"]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true"]
     command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    settings = {"cwd": CHECKOUT, "env": os.environ | {"PYTHONPATH": str(CHECKOUT)}}
+    server = subprocess.Popen(command, **settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
         yield f"http://127.0.0.1:{port}"
