@@ -154,7 +154,12 @@ def show_batch(kept: dict[str, dict | str], names: dict[str, str]) -> None:
     table = pd.DataFrame(rows)
     st.subheader(_("All {n} photos").format(n=len(kept)))
     st.dataframe(table, hide_index=True, key="batch", alt=_("All photos with both runs' answers"))
-    shared.download(table, "photos")
+    shared.download(table.assign(photo=table["photo"].map(no_formula)), "photos")
+
+
+def no_formula(name: str) -> str:
+    """A file's name that a spreadsheet shows, and does not compute."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def chosen_files() -> list:

@@ -53,8 +53,16 @@ def first_thumb_at(page, least: float, most: float) -> None:
     page.wait_for_function(f"{least} <= {found} && {found} <= {most}", timeout=OPENING)
 
 
-def test_a_pasted_photo_is_answered_and_nothing_leaves(upload, picture):
-    upload.page.evaluate(HAND_OVER, [picture, "paste"])
+COPY = """async (data) => {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) })]);
+}"""
+
+
+def test_a_photo_in_the_clipboard_is_answered_on_control_v_and_nothing_leaves(upload, picture):
+    upload.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    upload.page.evaluate(COPY, picture)
+    upload.page.keyboard.press("ControlOrMeta+V")
     assert answered(upload.page)
     assert upload.page.get_by_text("image.png").first.is_visible()
     assert upload.strangers == []

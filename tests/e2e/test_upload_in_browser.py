@@ -2,8 +2,11 @@
 """Real files through the real upload page in a real browser: awkward ones, two tabs at once, and what is sent back."""
 
 import base64
+import csv
 import io
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from dogpoc import artifacts
 from dogpoc.dataset import photo_paths
 from tests.e2e.test_browser import DESKTOP, OPENING, PHONE, Visit, browser, fresh_server, server, visit  # noqa: F401
 
+HOSTILE = Path(os.environ.get("DOGPOC_BAD_IMAGES") or Path(__file__).parents[3] / "shared" / "bad-images")
 ORIENTATION, DESCRIPTION, MAKE, GPS = 0x0112, 0x010E, 0x010F, 0x8825  # EXIF tags
 MARKER = b"MarkerOfThePlaceWhereThisPhotoWasTaken"
 
@@ -133,6 +137,37 @@ def test_a_png_of_60_megapixels_is_refused_with_one_line_and_the_page_lives(uplo
 
 def test_a_text_file_named_jpg_is_refused_with_one_line_and_the_page_lives(upload, dogs):
     refused_and_then_answered(upload, jpeg(dogs[0]) | {"buffer": b"Dear jury, this is no photo.\n" * 20}, dogs[0])
+
+
+def names() -> list[str]:
+    """Hostile names of good files: the folder's of hostile files, and a few that always serve."""
+    listed = HOSTILE / "NAMES.tsv"
+    if not listed.exists():
+        return ["<img src=x onerror=\"document.title='XSS'\">.jpg", "![x](http://127.0.0.1:9/x.png).jpg", "=1+1.jpg"]
+    lines = [line.split("\t", 1)[1] for line in listed.read_text().splitlines()[2:]]
+    return [line.encode().decode("unicode_escape") if "{" not in line else "d" * 240 + ".jpg" for line in lines]
+
+
+def test_no_name_of_a_file_changes_the_page_or_is_computed_by_a_spreadsheet(upload, dogs, tmp_path):
+    page, title = upload.page, upload.page.title()
+    sent = [file(dogs[0], name) for name in names()] + [file(dogs[1], "text.jpg") | {"buffer": b"no photo"}]
+    sent += [one | {"name": one["name"], "buffer": b"no photo"} for one in sent[:5]]
+    send(page, *sent)
+    answer(page)
+    page.get_by_role("heading", name=f"All {len(sent)} photos").wait_for(timeout=OPENING)
+    upload.settle()
+    main = page.locator("[data-testid=stMain]")
+    assert main.locator("[data-testid=stAlertContentError]").count() == 6
+    assert main.locator("img[src*='127.0.0.1:9'], a[href^='javascript'], img[src='x'], .katex").count() == 0
+    assert page.title() == title
+    assert upload.strangers == upload.errors == []
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    download.value.save_as(tmp_path / "photos.csv")
+    with (tmp_path / "photos.csv").open(newline="", encoding="utf-8") as table:
+        cells = [cell for row in csv.reader(table) for cell in row]
+    assert len(cells) > 6 * len(sent)
+    assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))] == []
 
 
 # -- several at once ----------------------------------------------------------------------------------------------
