@@ -7,9 +7,8 @@ from dogpoc import DogpocError
 from dogpoc import dataset as photo_files
 from dogpoc.translation import _, breed_label
 from pages import shared
-from pages.live import looking, reasons
+from pages.live import answering, looking, reasons
 from pages.sections import expectations, explanation_benchmark
-from pages.shared import answering
 
 shared.through_app()
 

@@ -7,9 +7,8 @@ from dogpoc import DogpocError, artifacts
 from dogpoc.photo import read_photo, thumbnail
 from dogpoc.translation import _, breed_label
 from pages import shared
-from pages.live import alike, answers, cropping, fragility, pasting, samples
+from pages.live import alike, answering, answers, cropping, fragility, pasting, samples
 from pages.live.samples import Sample
-from pages.shared import answering
 
 shared.through_app()
 

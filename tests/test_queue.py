@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dogpoc.translation import use_language
-from pages.shared import answering
+from pages.live import answering
 
 
 class Screen:

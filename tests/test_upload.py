@@ -660,7 +660,7 @@ def test_the_variants_are_asked_only_on_request_and_the_sentence_counts_changes_
 
 def test_a_changed_mind_is_marked_in_words_and_counted():
     from pages.live import fragility
-    from pages.shared.answering import Answer
+    from pages.live.answering import Answer
 
     given = {
         role: Answer(role, ["beagle", "pug"], np.array([0.9, 0.1]), {}, None, 0.01, np.zeros(2), b"", None)

@@ -9,8 +9,8 @@ from dogpoc import artifacts, embedding
 from dogpoc.dataset import photo_paths
 from dogpoc.translation import _, breed_label
 from pages import shared
+from pages.live.answering import Answer
 from pages.shared import embedded, imagined
-from pages.shared.answering import Answer
 
 NEAREST = 3  # training photos
 TYPICAL = 3  # breeds

@@ -6,7 +6,7 @@ from dogpoc import artifacts, figures
 from dogpoc.doubt import CONFIDENCES
 from dogpoc.translation import _, breed_label, number, percent
 from pages import shared
-from pages.shared.answering import Answer
+from pages.live.answering import Answer
 
 TOP = 5  # breeds shown
 CLOSE = 0.05  # two probabilities within it are called about equal

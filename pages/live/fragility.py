@@ -8,8 +8,8 @@ from dogpoc.photo import thumbnail
 from dogpoc.translation import _, breed_label, percent
 from dogpoc.variants import NAMES, variants
 from pages import shared
-from pages.shared import answering
-from pages.shared.answering import Answer
+from pages.live import answering
+from pages.live.answering import Answer
 
 SIDE = 100  # pixels, longer side of a small photo: all seven stand in a row
 ENOUGH = 512  # pixels, shorter side: more cost time, and no model sees them

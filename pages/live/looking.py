@@ -9,8 +9,8 @@ from PIL import Image
 from dogpoc import figures
 from dogpoc.translation import _, ngettext, number, percent
 from pages import shared
+from pages.live import answering
 from pages.live.seeing import Seen, answer_sentence, kept, look, see
-from pages.shared import answering
 
 if TYPE_CHECKING:
     from dogpoc.explanation import Attention

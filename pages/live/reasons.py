@@ -10,9 +10,9 @@ from PIL import Image
 from dogpoc import faithfulness, figures
 from dogpoc.translation import _, breed_label, percent
 from pages import shared
+from pages.live import answering
 from pages.live.seeing import Seen, answer_sentence, curves, explain, kept, see
 from pages.sections.explanation_benchmark import method_name
-from pages.shared import answering
 
 SEED = 0  # of the random maps
 

@@ -16,7 +16,7 @@ from dogpoc.metrics import softmax
 from dogpoc.photo import read_photo
 from dogpoc.translation import _, breed_label, percent
 from pages import shared
-from pages.shared import answering
+from pages.live import answering
 
 if TYPE_CHECKING:
     from dogpoc.explanation import Attention

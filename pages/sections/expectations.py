@@ -5,7 +5,9 @@ import streamlit as st
 from dogpoc import artifacts
 from dogpoc.translation import _, breed_label
 from pages import shared
-from pages.shared import answering, imagined
+from pages.shared import imagined
+
+SIDE = 448  # pixels of a picture as it is shown
 
 
 def show() -> None:
@@ -35,7 +37,7 @@ def show_expectation(role: str, info: dict, breed: str) -> None:
     if breed not in info["breeds"]:
         st.info(_("{run} does not know {breed}.").format(run=info["run"], breed=breed_label(breed)))
         return
-    picture = imagined.picture(info, breed, answering.SHOWN)
+    picture = imagined.picture(info, breed, SIDE)
     if picture is None:
         st.info(_("No pictures of this run yet. Run: `{command}`").format(command=artifacts.imagine_command(info)))
         return

@@ -17,7 +17,7 @@ from PIL import Image
 from dogpoc import dataset, explanation, inference
 from dogpoc.methods import METHODS
 from dogpoc.photo import read_photo
-from pages.shared import answering
+from pages.live import answering
 from tests.benchmarks.bench_inference import hub_pipeline
 
 RUNS = {"mobilenetv2-frozen": "gradcam", "vit-tiny-finetuned": "rollout"}

@@ -195,7 +195,7 @@ import time
 from pathlib import Path
 
 import streamlit as st
-from pages.shared import answering
+from pages.live import answering
 
 def compute():
     with Path({log!r}).open("a") as log:
