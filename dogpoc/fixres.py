@@ -15,20 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
-from tqdm import tqdm
 
 from dogpoc import artifacts, dataset, inference, training
 from dogpoc.inference import Classifier, ModelError
-from dogpoc.methods import PROBE, Preprocessing, Recipe
-from dogpoc.metrics import softmax
-from dogpoc.photo import read_photo
+from dogpoc.methods import PROBE, Recipe
 from dogpoc.translation import _
 
 SIZES = (128, 160, 192, 224, 256, 320)  # pixels; multiples of 32 suit patches and strides
 SPLITS = ("train", "validation", "test")
-PHOTOS_AT_ONCE = 8
 
 
 def fill_grid(
@@ -141,36 +136,13 @@ def _right(head: nn.Module, features: dict[int, dict[str, np.ndarray]], true: np
 # -- several views of a photo -------------------------------------------------------------------------------------
 
 
-def views(image: Image.Image, kind: str, preprocessing: Preprocessing) -> list[np.ndarray]:
-    """What a model sees of one photo: (S, S, 3) uint8 each; its answer is their mean probability.
-
-    kind: "centre" (one), "flip" (with its mirror image), "ten-crop" (the four corners and the centre, each with its
-    mirror image; Krizhevsky et al. 2012).
-    """
-    if kind == "ten-crop":
-        side = round(preprocessing.crop * min(image.size))
-        lefts, tops = (0, image.width - side), (0, image.height - side)
-        corners = [(left, top, left + side, top + side) for left in lefts for top in tops]
-        whole = replace(preprocessing, crop=1.0)
-        seen = [inference.preprocess(image.crop(box), whole) for box in corners]
-        seen.append(inference.preprocess(image, preprocessing))
-    else:
-        seen = [inference.preprocess(image, preprocessing)]
-    return seen if kind == "centre" else [*seen, *(np.ascontiguousarray(pixels[:, ::-1]) for pixels in seen)]
-
-
 def _measure_views(classifier: Classifier, paths: Sequence[Path], true: np.ndarray, progress: bool) -> dict[str, dict]:
     """kind -> right answers, forward passes a photo, and photos a second from file to answer."""
     found = {}
-    for kind in ("centre", "flip", "ten-crop"):
-        start, right, passes = time.perf_counter(), 0, 0
-        for at in tqdm(range(0, len(paths), PHOTOS_AT_ONCE), desc=kind, unit=" batches", disable=not progress):
-            photos = [read_photo(path.read_bytes()) for path in paths[at : at + PHOTOS_AT_ONCE]]
-            seen = [views(photo, kind, classifier.preprocessing) for photo in photos]
-            passes = len(seen[0])
-            probs = softmax(classifier.forward(np.stack([pixels for each in seen for pixels in each]))[0])
-            answers = probs.reshape(len(photos), passes, -1).mean(axis=1).argmax(axis=1)
-            right += int((answers == true[at : at + PHOTOS_AT_ONCE]).sum())
+    for kind, passes in inference.VIEWS.items():
+        start = time.perf_counter()
+        batches = inference.stream(classifier, paths, views=kind, progress=progress)
+        right = int((np.concatenate([logits for logits, _f in batches]).argmax(axis=1) == true).sum())
         seconds = time.perf_counter() - start
         found[kind] = {"right": right, "passes": passes, "photos_per_second": round(len(paths) / seconds, 1)}
     return found

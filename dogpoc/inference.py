@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from dogpoc import DogpocError, artifacts, dataset, doubt, embedding, networks
+from dogpoc import DogpocError, artifacts, dataset, doubt, embedding, metrics, networks
 from dogpoc.methods import Backbone, Method, Preprocessing
 from dogpoc.photo import read_photo
 from dogpoc.translation import _
@@ -34,6 +34,7 @@ BATCH_SIZE = 32
 BATCHES_AHEAD = 3  # decoded while the model works
 EMBEDDING_SEED = 0  # of t-SNE
 IMAGENET_CLASSES = 1000
+VIEWS = {"centre": 1, "flip": 2, "ten-crop": 10}  # of a photo, each a forward pass; see views_of
 AGREEMENT_PHOTOS = 256  # on which a runtime is compared with eager float32
 
 
@@ -56,6 +57,24 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     resample = Image.Resampling[preprocessing.interpolation.upper()]
     box = crop_box(*image.size, preprocessing)
     return np.asarray(image.resize(size, resample, box=box))
+
+
+def views_of(image: Image.Image, kind: str, preprocessing: Preprocessing) -> list[np.ndarray]:
+    """What a model sees of one photo: (size, size, 3) uint8 each.
+
+    kind: "centre" (one), "flip" (with its mirror image), "ten-crop" (the four corners and the centre, each with its
+    mirror image; Krizhevsky et al. 2012).
+    """
+    if kind == "ten-crop":
+        side = round(preprocessing.crop * min(image.size))
+        lefts, tops = (0, image.width - side), (0, image.height - side)
+        corners = [(left, top, left + side, top + side) for left in lefts for top in tops]
+        whole = replace(preprocessing, crop=1.0)
+        seen = [preprocess(image.crop(box), whole) for box in corners]
+        seen.append(preprocess(image, preprocessing))
+    else:
+        seen = [preprocess(image, preprocessing)]
+    return seen if kind == "centre" else [*seen, *(np.ascontiguousarray(pixels[:, ::-1]) for pixels in seen)]
 
 
 def to_tensor(pixels: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
@@ -394,22 +413,40 @@ def _openvino(model: PixelModel) -> tuple[str, Callable] | None:
 
 
 def stream(
-    classifier: Classifier, paths: Sequence[Path], *, batch_size: int = BATCH_SIZE, progress: bool = False
+    classifier: Classifier,
+    paths: Sequence[Path],
+    *,
+    views: str = "centre",
+    batch_size: int = BATCH_SIZE,
+    progress: bool = False,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Logits and features of photos on disk, batch by batch: decoding runs ahead of the forward pass, and memory
-    does not grow with the number of photos. PhotoError of dogpoc.photo for a file that is not a photo."""
+    does not grow with the number of photos. PhotoError of dogpoc.photo for a file that is not a photo.
+
+    views: see VIEWS; of several, the logits are those of the mean probability, and the features the mean.
+    """
+    passes = VIEWS[views]
+    at_once = max(1, batch_size // passes)
 
     def decode(batch: Sequence[Path]) -> np.ndarray:
-        return np.stack([preprocess(read_photo(path.read_bytes()), classifier.preprocessing) for path in batch])
+        photos = (read_photo(path.read_bytes()) for path in batch)
+        return np.stack([seen for photo in photos for seen in views_of(photo, views, classifier.preprocessing)])
 
-    batches = (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
+    batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
     with ThreadPoolExecutor(1, "decode") as pool, tqdm(total=len(paths), unit=" photos", disable=not progress) as bar:
         ahead = deque(pool.submit(decode, batch) for batch in islice(batches, BATCHES_AHEAD))
         while ahead:
             pixels = ahead.popleft().result()
             ahead.extend(pool.submit(decode, batch) for batch in islice(batches, 1))
-            yield classifier.forward(pixels)
-            bar.update(len(pixels))
+            answers = classifier.forward(pixels)
+            yield answers if passes == 1 else _mean_of_views(*answers, passes)
+            bar.update(len(pixels) // passes)
+
+
+def _mean_of_views(logits: np.ndarray, features: np.ndarray, passes: int) -> tuple[np.ndarray, np.ndarray]:
+    probs = metrics.softmax(logits).reshape(-1, passes, logits.shape[1]).mean(axis=1)
+    smallest = np.finfo(np.float32).tiny
+    return np.log(np.maximum(probs, smallest)), features.reshape(-1, passes, features.shape[1]).mean(axis=1)
 
 
 # -- evaluation ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
 
 from dogpoc import artifacts, dataset, fixres, inference, training
 from dogpoc.inference import ModelError, compile_classifier
@@ -88,20 +87,3 @@ def test_position_embeddings_are_interpolated_and_the_run_s_own_model_is_left_al
     before, after = model.pos_embed.shape, larger.model.pos_embed.shape
     assert after[1] - model.num_prefix_tokens == 4 * (before[1] - model.num_prefix_tokens)
     assert larger.forward(np.zeros((1, 128, 128, 3), np.uint8))[0].shape == (1, 3)
-
-
-def test_ten_crop_sees_the_corners_and_the_centre_each_with_its_mirror_image():
-    pixels = np.zeros((100, 200, 3), np.uint8)
-    pixels[:20, :20, 0] = pixels[-20:, :20, 1] = pixels[:20, -20:, 2] = 255
-    pixels[-20:, -20:] = 255
-    seen = fixres.views(Image.fromarray(pixels), "ten-crop", Preprocessing(50, 0.5, "bilinear", HALF, HALF))
-    assert len(seen) == 10
-    assert {part.shape for part in seen} == {(50, 50, 3)}
-    corners = [tuple(part[i, j]) for part, (i, j) in zip(seen, [(2, 2), (-3, 2), (2, -3), (-3, -3)], strict=False)]
-    assert corners == [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
-    assert seen[4].max() == 0
-    for part, mirrored in zip(seen[:5], seen[5:], strict=True):
-        np.testing.assert_array_equal(part[:, ::-1], mirrored)
-    flipped = fixres.views(Image.fromarray(pixels), "flip", Preprocessing(50, 1.0, "bilinear", HALF, HALF))
-    assert len(flipped) == 2
-    assert len(fixres.views(Image.fromarray(pixels), "centre", Preprocessing(50, 1.0, "bilinear", HALF, HALF))) == 1

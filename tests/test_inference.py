@@ -334,3 +334,24 @@ def test_photos_of_breeds_that_the_run_knows_are_no_test_of_the_unknown(dogs, ti
     inference.evaluate("cnn-frozen", "dogs", command="test")
     with pytest.raises(ModelError, match="knows Afghan_hound"):
         inference.meet_unknown("cnn-frozen", "dogs", "dogs", command="test")
+
+
+def seen_small(crop: float) -> Preprocessing:
+    return Preprocessing(50, crop, "bilinear", (0.5,) * 3, (0.5,) * 3)
+
+
+def test_ten_crop_sees_the_corners_and_the_centre_each_with_its_mirror_image():
+    pixels = np.zeros((100, 200, 3), np.uint8)
+    pixels[:20, :20, 0] = pixels[-20:, :20, 1] = pixels[:20, -20:, 2] = 255
+    pixels[-20:, -20:] = 255
+    seen = inference.views_of(Image.fromarray(pixels), "ten-crop", seen_small(0.5))
+    assert len(seen) == 10
+    assert {part.shape for part in seen} == {(50, 50, 3)}
+    corners = [tuple(part[i, j]) for part, (i, j) in zip(seen, [(2, 2), (-3, 2), (2, -3), (-3, -3)], strict=False)]
+    assert corners == [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
+    assert seen[4].max() == 0
+    for part, mirrored in zip(seen[:5], seen[5:], strict=True):
+        np.testing.assert_array_equal(part[:, ::-1], mirrored)
+    flipped = inference.views_of(Image.fromarray(pixels), "flip", seen_small(1.0))
+    assert len(flipped) == 2
+    assert len(inference.views_of(Image.fromarray(pixels), "centre", seen_small(1.0))) == 1
