@@ -367,6 +367,12 @@ def run_file(info: Mapping, name: str) -> Path:
     return _checked_file(folder, info, name, embed_command(info) if name in EMBEDDING_FILES else evaluate)
 
 
+def trained_run(info: Mapping) -> dict:
+    """run.json of the run that was trained: its weights give the answers of `info`, on whatever photos and by however
+    many views of each (python -m dogpoc evaluate --views)."""
+    return read_run(info["trained_on"], info["views"]["of"] if "views" in info else info["run"])
+
+
 def missing_backbone(info: Mapping) -> str | None:
     """The backbone file that a run needs to answer new photos and that this machine lacks, else None.
 
@@ -400,7 +406,7 @@ def stand_in(info: Mapping) -> str | None:
             other = read_run(info["dataset"], name)
         except ArtifactError:
             continue
-        same = other["method"]["backbone"]["model"] == info["method"]["backbone"]["model"]
+        same = other["method"]["backbone"]["model"] == info["method"]["backbone"]["model"] and "views" not in other
         if same and missing_backbone(other) is None:
             return name
     return None
@@ -576,7 +582,7 @@ def _measured_from(info: Mapping) -> dict[str, str]:
 
 def weights_digest(info: Mapping) -> str:
     """SHA-256 of the file with what training changed in a run."""
-    return read_run(info["trained_on"], info["run"])["files"]["weights.safetensors"]
+    return trained_run(info)["files"]["weights.safetensors"]
 
 
 def read_pictures(info: Mapping) -> np.ndarray | None:
@@ -584,7 +590,7 @@ def read_pictures(info: Mapping) -> np.ndarray | None:
 
     None where `python -m dogpoc imagine` was not run for this run's weights. Raises ArtifactError.
     """
-    home = read_run(info["trained_on"], info["run"])
+    home = trained_run(info)
     if PICTURES not in home["files"] or home.get("pictures", {}).get("weights") != weights_digest(info):
         return None
     path, breeds = run_file(home, PICTURES), len(home["breeds"])
@@ -700,7 +706,7 @@ def temperature(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> floa
     """The temperature of a run, fitted on the validation photos of the dataset that it was trained on; None where
     none can be: see metrics.fit_temperature. On other datasets it is the one from there."""
     if info["dataset"] != info["trained_on"]:
-        return read_run(info["trained_on"], info["run"]).get("temperature")
+        return _at_home(info).get("temperature")
     part = select_rows(info, photos, logits, np.flatnonzero(photos["split"] == "validation"), "validation")
     try:
         return metrics.fit_temperature(part.logits, part.true)
@@ -712,15 +718,20 @@ def doubt(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> dict | Non
     """The thresholds of doubt.fit for a run with info["temperature"], as run.json holds them, from the same validation
     photos as the temperature; None where there are none."""
     if info["dataset"] != info["trained_on"]:
-        return read_run(info["trained_on"], info["run"]).get("doubt")
+        return _at_home(info).get("doubt")
     part = select_rows(info, photos, logits, np.flatnonzero(photos["split"] == "validation"), "validation")
     fitted = doubts.fit(part.logits, part.true, info["temperature"])
     return doubts.as_plain(fitted) if fitted else None
 
 
+def _at_home(info: Mapping) -> dict:
+    """run.json of the same run on the photos that it was trained on, {} where it has none there."""
+    return read_run(info["trained_on"], info["run"]) if info["run"] in all_runs(info["trained_on"]) else {}
+
+
 def read_history(info: Mapping) -> pd.DataFrame | None:
     """The training history of a run (epoch, phase, losses, accuracies, seconds); None where there is none."""
-    trained = info if info["dataset"] == info["trained_on"] else read_run(info["trained_on"], info["run"])
+    trained = trained_run(info)
     return pd.read_csv(run_file(trained, "history.csv")) if "history.csv" in trained["files"] else None
 
 

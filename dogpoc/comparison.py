@@ -355,7 +355,8 @@ def sister_runs(infos: list[dict], run: str) -> list[str]:
 
 def _without_seed(info: dict) -> tuple:
     method = {key: value for key, value in info["method"].items() if key not in ("seed", "summary", "source")}
-    return info["dataset"], info["trained_on"], info["photos_digest"], repr(method), repr(info["preprocessing"])
+    seen = repr(info["preprocessing"]), info.get("views", {}).get("kind")
+    return info["dataset"], info["trained_on"], info["photos_digest"], repr(method), *seen
 
 
 def seeds(method: str, right: dict[str, np.ndarray]) -> Seeds:

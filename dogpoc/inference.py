@@ -316,9 +316,14 @@ def load_classifier(
 ) -> Classifier:
     """The trained model of a run. `runtime`: "eager" for plain torch; by default the fastest one for this machine.
     `around`: see compile_classifier."""
-    info = artifacts.read_run(dataset_name, run)
-    if info["trained_on"] != dataset_name:
-        info = artifacts.read_run(info["trained_on"], run)
+    asked = artifacts.read_run(dataset_name, run)
+    info = artifacts.trained_run(asked)
+    if "views" in asked:
+        raise ModelError(
+            _("run '{run}' is run '{other}' with several views of each photo: choose '{other}'").format(
+                run=run, other=info["run"]
+            )
+        )
     missing = artifacts.missing_backbone(info)
     if missing:
         raise ModelError(
@@ -452,12 +457,14 @@ def _mean_of_views(logits: np.ndarray, features: np.ndarray, passes: int) -> tup
 # -- evaluation ---------------------------------------------------------------------------------------------------
 
 
-def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = False) -> dict:
+def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = None, progress: bool = False) -> dict:
     """Store the logits of `run` for every validation and test photo of `dataset_name` that shows one of its breeds.
 
+    views: see VIEWS; with several of each photo it is a run of its own, "{run}-{views}", that compares with the others.
     Resumes where a killed evaluation stopped. Returns run.json. Errors: ArtifactError, ModelError, DatasetError.
     """
-    trained = find_trained(run, dataset_name)
+    found = find_trained(run, dataset_name)
+    trained, views = artifacts.trained_run(found), views or found.get("views", {}).get("kind", "centre")
     digest = artifacts.read_dataset(dataset_name)["digest"]
     photos = artifacts.scored_photos(artifacts.read_photos(dataset_name), trained["breeds"])
     if not len(photos):
@@ -468,18 +475,20 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
         )
     paths = dataset.require_photos(photos)
     classifier = load_classifier(trained["dataset"], trained["run"])
-    name = trained["run"]
+    name = trained["run"] if views == "centre" else f"{trained['run']}-{views}"
     partial = _PartialLogits(dataset_name, name, trained, digest, len(photos))
     start = time.perf_counter()
-    for logits, _features in stream(classifier, paths[partial.done :], progress=progress):
+    for logits, _features in stream(classifier, paths[partial.done :], views=views, progress=progress):
         partial.append(logits, time.perf_counter() - start)
     seconds = partial.finish()
 
     shown = set(photos["breed"])
-    own = trained["dataset"] == dataset_name
+    own = trained["dataset"] == dataset_name and views == "centre"
     info = {
         **{key: value for key, value in trained.items() if own or key != "embedding"},
+        **({} if views == "centre" else {"views": {"kind": views, "of": trained["run"]}}),
         "dataset": dataset_name,
+        "run": name,
         "files": {key: value for key, value in trained["files"].items() if own and key != "logits.npy"},
         "scored_breeds": [breed for breed in trained["breeds"] if breed in shown],
         "photos_digest": digest,
@@ -489,7 +498,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, progress: bool = Fals
         "hardware": {**trained["hardware"], "evaluate": hardware()},
         "versions": {**trained["versions"], "evaluate": versions()},
         "runtime": classifier.runtime,
-        "eager_agreement": _eager_agreement(trained, paths, partial.path),
+        "eager_agreement": _eager_agreement(trained, paths, partial.path, views),
     }
     stored = np.load(partial.path, mmap_mode="r")
     info["temperature"] = artifacts.temperature(info, photos, stored)
@@ -565,11 +574,11 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _eager_agreement(trained: dict, paths: Sequence[Path], stored: Path) -> dict:
+def _eager_agreement(trained: dict, paths: Sequence[Path], stored: Path, views: str) -> dict:
     """How the stored logits compare with eager float32 torch on evenly spaced photos."""
     rows = np.unique(np.linspace(0, len(paths) - 1, AGREEMENT_PHOTOS).astype(int))
     eager = load_classifier(trained["dataset"], trained["run"], runtime="eager")
-    logits = np.concatenate([batch for batch, _f in stream(eager, [paths[row] for row in rows])])
+    logits = np.concatenate([batch for batch, _f in stream(eager, [paths[row] for row in rows], views=views)])
     kept = np.load(stored, mmap_mode="r")[rows]
     return {
         "photos": len(rows),
@@ -589,7 +598,7 @@ def embed(run: str, dataset_name: str, *, command: str, progress: bool = False) 
     Errors: ArtifactError (no such run, or not evaluated on this dataset), ModelError, DatasetError, PhotoError.
     """
     info = artifacts.read_run(dataset_name, run)
-    home = artifacts.read_run(info["trained_on"], run)
+    home = artifacts.trained_run(info)
     photos = artifacts.read_photos(dataset_name)
     key = {
         "photos_digest": artifacts.read_dataset(dataset_name)["digest"],

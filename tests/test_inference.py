@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.transforms import v2
 
-from dogpoc import artifacts, dataset, inference, training
+from dogpoc import artifacts, comparison, dataset, inference, training
 from dogpoc.inference import ModelError
 from dogpoc.methods import METHODS, Preprocessing
+from dogpoc.metrics import softmax
 from dogpoc.photo import PhotoError, read_photo
 
 SEEN = Preprocessing(224, 0.875, "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -355,3 +356,38 @@ def test_ten_crop_sees_the_corners_and_the_centre_each_with_its_mirror_image():
     flipped = inference.views_of(Image.fromarray(pixels), "flip", seen_small(1.0))
     assert len(flipped) == 2
     assert len(inference.views_of(Image.fromarray(pixels), "centre", seen_small(1.0))) == 1
+
+
+def test_several_views_are_a_run_of_their_own_with_the_mean_probability(trained):
+    once = evaluate()
+    info = inference.evaluate("vit", "dogs", command="", views="flip")
+    assert (info["run"], info["views"]) == ("vit-flip", {"kind": "flip", "of": "vit"})
+    assert list(info["files"]) == ["logits.npy"]
+    photos = artifacts.scored_photos(artifacts.read_photos("dogs"), info["breeds"])
+    model = inference.load_classifier("dogs", "vit")
+    for row, path in enumerate(dataset.require_photos(photos)):
+        seen = inference.preprocess(read_photo(path.read_bytes()), model.preprocessing)
+        logits = model.forward(np.stack([seen, seen[:, ::-1]]))[0]
+        np.testing.assert_allclose(np.exp(artifacts.read_logits(info)[row]), softmax(logits).mean(axis=0), atol=1e-6)
+    assert artifacts.read_run("dogs", "vit")["files"] == once["files"]
+    assert len(artifacts.read_history(info)) == len(artifacts.read_history(once))
+    assert comparison.sister_runs([once, info], "vit") == ["vit"]
+    assert dict(artifacts.verify())["dogs/vit-flip"] is None
+    again = inference.evaluate("vit-flip", "dogs", command="")
+    assert again["metrics"] == info["metrics"]
+
+
+def test_several_views_of_photos_from_elsewhere_have_the_temperature_from_home_if_they_were_evaluated_there(trained):
+    dataset.split("elsewhere", holdout=True)
+    evaluate()
+    assert inference.evaluate("vit", "elsewhere", command="", views="ten-crop")["temperature"] is None
+    home = inference.evaluate("vit", "dogs", command="", views="ten-crop")
+    assert inference.evaluate("vit", "elsewhere", command="", views="ten-crop")["temperature"] == home["temperature"]
+
+
+def test_a_run_of_several_views_answers_no_new_photo_and_says_which_run_does(trained):
+    evaluate()
+    inference.evaluate("vit", "dogs", command="", views="flip")
+    for ask in (inference.load_classifier, lambda data, run: inference.embed(run, data, command="")):
+        with pytest.raises(ModelError, match="is run 'vit' with several views of each photo: choose 'vit'"):
+            ask("dogs", "vit-flip")

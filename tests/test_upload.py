@@ -182,6 +182,19 @@ def test_a_rerun_answers_from_the_session_and_another_run_is_asked_anew(store, m
     assert [answer.run for answer in kept(app)[0]["answers"].values()] == ["cnn"]
 
 
+def test_a_run_of_several_views_is_answered_for_by_the_run_that_looks_once(store):
+    info = artifacts.read_run("dogs", "cnn")
+    several = {**info, "run": "cnn-flip", "views": {"kind": "flip", "of": "cnn"}, "files": {}}
+    logits = artifacts.run_file(info, "logits.npy").read_bytes()
+    artifacts.write_run(several, {"logits.npy": logits})
+    app = upload(open_page("upload", baseline="cnn-flip"), photo_bytes())
+    assert not app.error
+    assert [line.value for line in app.info] == [
+        "cnn-flip looks at several views of each photo; new photos are answered by cnn, which looks once."
+    ]
+    assert kept(app)[0]["answers"]["baseline"].run == "cnn"
+
+
 def test_a_run_without_its_backbone_is_replaced_by_the_complete_run_of_the_same_network(store):
     app = upload(open_page("upload", baseline="cnn-frozen"), photo_bytes())
     assert not app.error

@@ -58,6 +58,10 @@ def able_run(dataset: str, run: str) -> tuple[str | None, str]:
     Raises ArtifactError.
     """
     info = artifacts.read_run(dataset, run)
+    if "views" in info:
+        answering, line = able_run(dataset, info["views"]["of"])
+        words = _("{run} looks at several views of each photo; new photos are answered by {other}, which looks once.")
+        return answering, " ".join(filter(None, (words.format(run=run, other=info["views"]["of"]), line)))
     missing = artifacts.missing_backbone(info)
     if missing is None:
         return run, ""

@@ -285,7 +285,8 @@ def _studies(runs: dict[str, shared.Answers]) -> None:
     for dataset in artifacts.datasets():
         for info in shared.readable_runs(dataset)[0]:
             name = info["method"]["name"]
-            if info["trained_on"] == dataset and "test" in info.get("metrics", {}) and "-seed" not in info["run"]:
+            own = info["trained_on"] == dataset and "test" in info.get("metrics", {}) and "views" not in info
+            if own and "-seed" not in info["run"]:
                 share = percent(info["metrics"]["test"]["top1_accuracy"])
                 ours.setdefault(name, []).append(f"{share} ({dataset})")
     stand_ins = {method.stands_for: name for name, method in METHODS.items() if method.stands_for}

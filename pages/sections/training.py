@@ -139,7 +139,12 @@ def trained_on_parts(dataset: str, runs: dict[str, shared.Answers]) -> pd.DataFr
             for name in names:
                 info = artifacts.read_run(other, name)
                 same = info["method"]["name"] == own.info["method"]["name"] and info["seed"] == own.info["seed"]
-                if info["trained_on"] == other and same and set(info["breeds"]) < set(own.breeds):
+                if (
+                    info["trained_on"] == other
+                    and same
+                    and "views" not in info
+                    and set(info["breeds"]) < set(own.breeds)
+                ):
                     numbers = info["metrics"]["test"]
                     right = round(numbers["top1_accuracy"] * numbers["photos"])
                     low, high = metrics.wilson_interval(right, numbers["photos"])

@@ -16,7 +16,7 @@ MOST = 6  # breeds at once
 
 def picture(info: Mapping, breed: str, side: int = SIDE) -> bytes | None:
     """A run's own picture of a breed as a PNG of `side` pixels; None where it made none. Raises ArtifactError."""
-    pictures = _pictures(info["dataset"], info["run"], artifacts.read_run(info["trained_on"], info["run"])["sha256"])
+    pictures = _pictures(info["dataset"], info["run"], artifacts.trained_run(info)["sha256"])
     if pictures is None or breed not in info["breeds"]:
         return None
     file = io.BytesIO()
