@@ -467,11 +467,11 @@ def _runnable_pair(data: str, baseline: str | None, new: str | None) -> list[str
     pair = []
     for asked, default in zip((baseline, new), artifacts.default_pair(data), strict=True):
         info = artifacts.read_run(data, asked or default)
-        other = artifacts.stand_in(info) if not asked and artifacts.missing_backbone(info) else None
+        other = artifacts.stand_in(info) if not asked and artifacts.missing_weights(info) else None
         if other:
             typer.echo(
                 _("{run} needs {file}, which is not on this machine: {other} answers in its place").format(
-                    run=default, file=artifacts.missing_backbone(info), other=other
+                    run=default, file=artifacts.missing_weights(info)[0], other=other
                 ),
                 err=True,
             )
@@ -709,6 +709,8 @@ def _print_sizes(record: dict) -> None:
         return {_("trained at"): name, **dict(zip(map(str, record["sizes"]), shares, strict=True))}
 
     rows = [row(size, right) for size, right in zip(record["sizes"], record["grid"], strict=True)]
+    if record["with_norm"]:
+        rows.append(row(_("the test size, with the norm"), record["with_norm"]))
     typer.echo(tabulate([row(_("as it is"), record["as_trained"]), *rows], headers="keys"))
     for kind, found in record["views"].items():
         typer.echo(

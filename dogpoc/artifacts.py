@@ -50,6 +50,8 @@ SCORED_SPLITS = ("validation", "test")
 EMBEDDING_FILES = ("features.npy", "map.npy", "projection.safetensors")
 EXPLANATIONS = "explanations.json"
 FIXRES = "fixres.json"
+WEIGHTS = "weights.safetensors"
+SHIPPED_BYTES = 16_000_000  # of one file at most
 PICTURES = "pictures.png"
 BASELINE, NEW = "mobilenetv2-frozen", "vit-tiny-finetuned"  # the default roles
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -373,15 +375,27 @@ def trained_run(info: Mapping) -> dict:
     return read_run(info["trained_on"], info["views"]["of"] if "views" in info else info["run"])
 
 
-def missing_backbone(info: Mapping) -> str | None:
-    """The backbone file that a run needs to answer new photos and that this machine lacks, else None.
+def missing_weights(info: Mapping) -> tuple[str, str] | None:
+    """The file that a run needs to answer new photos and that this machine lacks, and what to do; else None.
 
-    A frozen backbone is not the project's own and does not ship; a fine-tuned one is, and does.
+    A frozen backbone is not the project's own and does not ship; a run's own weights do, but the largest.
     """
-    backbone = info.get("backbone")
-    if backbone is None or info["method"]["trained"] == "everything":
-        return None
-    return None if find_weights(backbone["file"]) else backbone["file"]
+    trained = trained_run(info)
+    backbone = trained.get("backbone") if trained["method"]["trained"] != "everything" else None
+    if backbone and not find_weights(backbone["file"]):
+        return backbone["file"], _("put the file into weights/ or a folder named by DOGPOC_WEIGHTS")
+    if is_left_out(trained, WEIGHTS):
+        command = f"{trained['commands']['train']} --force"
+        return f"{trained['run']}/{WEIGHTS}", _("the file is too large to ship; to make it, run: {command}").format(
+            command=command
+        )
+    return None
+
+
+def is_left_out(info: Mapping, name: str) -> bool:
+    """Whether a file of a run is absent because it is too large for the repository."""
+    absent = name == WEIGHTS and not (run_folder(info["dataset"], info["run"]) / name).exists()
+    return absent and info["weights_bytes"] > SHIPPED_BYTES
 
 
 def default_pair(dataset: str) -> tuple[str, str]:
@@ -404,10 +418,10 @@ def stand_in(info: Mapping) -> str | None:
     for name in runs(info["dataset"]):
         try:
             other = read_run(info["dataset"], name)
+            able = "views" not in other and missing_weights(other) is None
         except ArtifactError:
             continue
-        same = other["method"]["backbone"]["model"] == info["method"]["backbone"]["model"] and "views" not in other
-        if same and missing_backbone(other) is None:
+        if able and other["method"]["backbone"]["model"] == info["method"]["backbone"]["model"]:
             return name
     return None
 
@@ -564,6 +578,8 @@ def read_fixres(info: Mapping) -> dict | None:
         record = json.loads(path.read_bytes())
         whole = np.shape(record["grid"]) == (len(record["sizes"]), len(record["sizes"]))
         whole = whole and len(record["as_trained"]) == len(record["sizes"]) and isinstance(record["views"], dict)
+        with_norm = record.get("with_norm")  # None where the network ends in no norm; earlier records do not have it
+        whole = whole and (with_norm is None or np.shape(with_norm) == (len(record["sizes"]),))
         made_now = _measured_from(info).items() <= record.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = made_now = False
@@ -582,7 +598,7 @@ def _measured_from(info: Mapping) -> dict[str, str]:
 
 def weights_digest(info: Mapping) -> str:
     """SHA-256 of the file with what training changed in a run."""
-    return trained_run(info)["files"]["weights.safetensors"]
+    return trained_run(info)["files"][WEIGHTS]
 
 
 def read_pictures(info: Mapping) -> np.ndarray | None:
@@ -752,7 +768,8 @@ def _difference(dataset: str, name: str) -> str | None:
     try:
         info = read_run(dataset, name)
         for file in info["files"]:
-            run_file(info, file)
+            if not is_left_out(info, file):
+                run_file(info, file)
         for read in (*EMBEDDING_READERS, read_explanations, read_fixres, read_pictures):
             read(info)
         if "logits.npy" not in info["files"]:

@@ -752,7 +752,7 @@ def importances(shares: Mapping[str, float]) -> go.Figure:
 def size_grid(shares: np.ndarray, trained_at: Sequence[str], tested_at: Sequence[str]) -> go.Figure:
     """Accuracy by the size at which a head was trained (rows) and tested (columns).
 
-    shares: (rows, columns), 0..1.   trained_at, tested_at: names of the rows and columns.
+    shares: (rows, columns), 0..1.   trained_at, tested_at: names of the rows, broken at a comma, and of the columns.
     """
     figure = go.Figure(
         go.Heatmap(
@@ -773,7 +773,7 @@ def size_grid(shares: np.ndarray, trained_at: Sequence[str], tested_at: Sequence
     figure.update_yaxes(
         title=_("trained at, pixels"),
         tickvals=list(range(len(trained_at))),
-        ticktext=list(trained_at),
+        ticktext=[name.replace(", ", ",<br>") for name in trained_at],
         autorange="reversed",
         **axis,
     )

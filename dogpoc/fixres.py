@@ -1,8 +1,9 @@
 """Train resolution and test resolution apart, and a photo seen several times (Touvron et al. 2019, FixRes).
 
 Networks see a dog larger or smaller when photos come in at another size than in training. The grid has a head trained
-at each size and tested at each size: on its diagonal the classifier fits the test resolution, as FixRes has it. The
-position embeddings of a ViT are interpolated. The rest of the network stays as the run trained it.
+at each size and tested at each size: on its diagonal the classifier fits the test resolution. FixRes trains the last
+normalisation as well: so it is done once for each size, at which both are tested too, where the network ends in one.
+The position embeddings of a ViT are interpolated. The rest of the network stays as the run trained it.
 """
 
 import json
@@ -11,19 +12,24 @@ import time
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import register_module_forward_hook
 
 from dogpoc import artifacts, dataset, inference, training
-from dogpoc.inference import Classifier, ModelError
-from dogpoc.methods import PROBE, Recipe
+from dogpoc.inference import Classifier, ModelError, PixelModel
+from dogpoc.methods import PROBE, Preprocessing, Recipe
 from dogpoc.translation import _
 
 SIZES = (128, 160, 192, 224, 256, 320)  # pixels; multiples of 32 suit patches and strides
 SPLITS = ("train", "validation", "test")
+NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+BATCH_SIZE = 128  # of what trained layers answer to
 
 
 def fill_grid(
@@ -40,9 +46,10 @@ def fill_grid(
         "weights": artifacts.weights_digest(info),
         "sizes": sorted(set(sizes)),
     }
-    stored = artifacts.read_fixres(info)
-    if stored and key.items() <= stored.items():
-        return stored
+    stored = artifacts.read_fixres(info) or {}
+    measured = stored if key.items() <= stored.items() else {}
+    if "with_norm" in measured:
+        return measured
     table = artifacts.read_photos(dataset_name)
     if info["trained_on"] != dataset_name:
         raise ModelError(
@@ -58,38 +65,88 @@ def fill_grid(
     classifier = inference.load_classifier(dataset_name, run)
     place = artifacts.run_folder(dataset_name, run) / f".fixres-{key['weights'][:16]}-{key['photos_digest'][:16]}"
     place.mkdir(exist_ok=True)
-    features = {size: _features(classifier, size, paths, place, progress) for size in key["sizes"]}
-    heads = {size: _fitted(classifier, info, found, labels, place) for size, found in features.items()}
-    record = {
-        **key,
-        "command": command,
-        "runtime": classifier.runtime,
-        "photos": len(labels["test"]),
-        "own_size": classifier.preprocessing.size,
-        "grid": [_right(heads[size], features, labels["test"]) for size in key["sizes"]],
-        "as_trained": _right(classifier.model.get_classifier(), features, labels["test"]),
-        "views": _measure_views(classifier, paths["test"], labels["test"], progress),
-    }
-    data = json.dumps(record, allow_nan=False).encode()
-    artifacts.write_run(artifacts.read_run(dataset_name, run), {artifacts.FIXRES: data})
-    shutil.rmtree(place)
+    asked = (classifier, key["sizes"], paths, labels, place, progress)
+    if not measured:
+        measured = {**key, "command": command, **_measure_grid(*asked)}
+        _store(info, measured)
+    record = {**measured, "with_norm": _measure_with_norm(*asked)}
+    _store(info, record)
+    shutil.rmtree(place, ignore_errors=True)  # Windows keeps a file that is still mapped
     return record
 
 
-def at_size(classifier: Classifier, size: int) -> Classifier:
-    """The same network for photos of `size` x `size` pixels; raises ModelError where it takes no other size."""
+def _store(info: dict, record: dict) -> None:
+    data = json.dumps(record, allow_nan=False).encode()
+    artifacts.write_run(artifacts.read_run(info["dataset"], info["run"]), {artifacts.FIXRES: data})
+
+
+def at_size(classifier: Classifier, size: int, around: type[PixelModel] = PixelModel) -> Classifier:
+    """The same network for photos of `size` x `size` pixels; raises ModelError where it takes no other size.
+    `around`: see inference.compile_classifier."""
     network = deepcopy(classifier.model)
     try:
         if hasattr(network, "set_input_size"):
             network.set_input_size(img_size=(size, size))
         preprocessing = replace(classifier.preprocessing, size=size)
-        made = inference.compile_classifier(network, preprocessing, breeds=classifier.breeds, info=classifier.info)
+        made = inference.compile_classifier(
+            network, preprocessing, breeds=classifier.breeds, info=classifier.info, around=around
+        )
         made.forward(np.zeros((1, size, size, 3), np.uint8))
     except (AssertionError, RuntimeError, ValueError):
         raise ModelError(
             _("this network takes no photos of {size} x {size} pixels: choose other --sizes").format(size=size)
         ) from None
     return made
+
+
+def _fitted(model: nn.Module, info: dict, seen: dict[str, np.ndarray], labels: dict, place: Path) -> nn.Module:
+    """`model`, trained in place by the run's own recipe for heads on what it sees of photos of one size."""
+    probe, seed = info["method"].get("probe"), info["seed"]
+    recipe = Recipe(**probe) if probe else PROBE
+    torch.manual_seed(seed)
+    checkpoints = place / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    parts = [training._Features(seen[split], labels[split]) for split in ("train", "validation")]
+    training._fit(model, "probe", recipe, seed, parts, checkpoints, learning=model, statistics=True, progress=False)
+    return model
+
+
+def _first_head(classifier: Classifier) -> nn.Module:
+    """The head to train from: a new one where the run trained a head alone, else the run's."""
+    head, method = deepcopy(classifier.model.get_classifier()).cpu(), classifier.info["method"]
+    if method["trained"] == "head" and method.get("head", "new") == "new":
+        training.make_new(head)
+    return head
+
+
+@torch.inference_mode()
+def _right(model: nn.Module, seen: np.ndarray, true: np.ndarray) -> int:
+    """How many photos `model` names rightly."""
+    answers = [model(batch).argmax(dim=1) for batch in torch.from_numpy(seen).split(BATCH_SIZE)]
+    return int((torch.cat(answers).numpy() == true).sum())
+
+
+# -- the head -----------------------------------------------------------------------------------------------------
+
+
+def _measure_grid(
+    classifier: Classifier, sizes: Sequence[int], paths: dict, labels: dict, place: Path, progress: bool
+) -> dict:
+    """Right answers of heads trained at each size, and of the run's, tested at each size; and of several views."""
+    features = {size: _features(classifier, size, paths, place, progress) for size in sizes}
+    heads = [_fitted(_first_head(classifier), classifier.info, features[size], labels, place) for size in sizes]
+    own = deepcopy(classifier.model.get_classifier()).cpu()
+    as_trained, *grid = [
+        [_right(head, features[size]["test"], labels["test"]) for size in sizes] for head in (own, *heads)
+    ]
+    return {
+        "runtime": classifier.runtime,
+        "photos": len(labels["test"]),
+        "own_size": classifier.preprocessing.size,
+        "grid": grid,
+        "as_trained": as_trained,
+        "views": _measure_views(classifier, paths["test"], labels["test"], progress),
+    }
 
 
 def _features(classifier: Classifier, size: int, paths: dict, place: Path, progress: bool) -> dict[str, np.ndarray]:
@@ -107,30 +164,92 @@ def _features(classifier: Classifier, size: int, paths: dict, place: Path, progr
         return {split: stored[split] for split in paths}
 
 
-def _fitted(
-    classifier: Classifier, info: dict, features: dict[str, np.ndarray], labels: dict[str, np.ndarray], place: Path
-) -> nn.Module:
-    """The run's head trained on photos of one size, by the run's own recipe: anew where the run trained a head alone,
-    else going on from the run's head."""
-    head = deepcopy(classifier.model.get_classifier()).cpu()
-    if info["method"]["trained"] == "head" and info["method"].get("head", "new") == "new":
-        training.make_new(head)
-    probe, seed = info["method"].get("probe"), info["seed"]
-    recipe = Recipe(**probe) if probe else PROBE
-    torch.manual_seed(seed)
-    checkpoints = place / "checkpoints"
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    parts = [[part[split] for split in ("train", "validation")] for part in (features, labels)]
-    training.fit_head(head, recipe, seed, *parts, checkpoints)
-    return head
+# -- the last normalisation and the head --------------------------------------------------------------------------
 
 
-@torch.inference_mode()
-def _right(head: nn.Module, features: dict[int, dict[str, np.ndarray]], true: np.ndarray) -> list[int]:
-    """How many test photos the head names rightly at each size."""
-    head = deepcopy(head).cpu().eval()
-    answers = [head(torch.from_numpy(found["test"]).float()).argmax(dim=1).numpy() for found in features.values()]
-    return [int((answer == true).sum()) for answer in answers]
+@torch.no_grad()
+def last_norm(network: nn.Module, size: int) -> str | None:
+    """Name of the normalisation that makes what `network.forward_features` returns of photos of `size` x `size`
+    pixels; None where another layer does, also where one writes into it, as ResNet adds its shortcut."""
+    outputs = []
+
+    def keep(module, _inputs, output):
+        if isinstance(module, NORMS):
+            outputs.append((module, output, output._version))
+
+    with register_module_forward_hook(keep):
+        last = network.forward_features(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
+    found = [module for module, output, version in outputs if output is last and last._version == version]
+    return next((name for name, module in network.named_modules() if module in found), None)
+
+
+class BeforeNorm(PixelModel):
+    """A PixelModel whose features are what enters the network's last normalisation, as far as its head needs it:
+    the class token (n, 1, D), or maps (n, D, h, w), or all tokens (n, T, D)."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing):
+        super().__init__(network, preprocessing)
+        self.norm = last_norm(network, preprocessing.size)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        entered = []
+        norm = self.network.get_submodule(self.norm)
+        with norm.register_forward_pre_hook(lambda _norm, inputs: entered.append(inputs[0])):
+            logits = super().forward(pixels)[0]
+        (x,) = entered
+        return logits, x[:, :1] if getattr(self.network, "global_pool", None) == "token" else x
+
+
+class Tail(nn.Module):
+    """The normalisation `norm` of a network and all that comes after it, with another head: what a BeforeNorm gives,
+    in float16 or float32, -> logits (n, C)."""
+
+    def __init__(self, network: nn.Module, norm: str, head: nn.Module):
+        super().__init__()
+        network = deepcopy(network).cpu()
+        self.norm, self.head = network.get_submodule(norm), head
+        self.read = partial(network.forward_head, pre_logits=True)  # stays as it is: no module of this one
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.read(self.norm(x.float())))
+
+
+def _measure_with_norm(
+    classifier: Classifier, sizes: Sequence[int], paths: dict, labels: dict, place: Path, progress: bool
+) -> list[int] | None:
+    """Right answers of last normalisation and head, trained together and tested at each size; None without one."""
+    norm = last_norm(classifier.model, classifier.preprocessing.size)
+    if norm is None:
+        return None
+    right = []
+    for size in sizes:
+        done, scratch = place / f"with-norm-{size}.json", place / f"with-norm-{size}"
+        if not done.is_file():
+            entering = _entering(classifier, size, paths, scratch, progress)
+            tail = Tail(classifier.model, norm, _first_head(classifier))
+            _fitted(tail, classifier.info, entering, labels, scratch)
+            artifacts.write_atomically(done, str(_right(tail, entering["test"], labels["test"])).encode())
+            shutil.rmtree(scratch, ignore_errors=True)  # as large as all photos' maps
+        right.append(json.loads(done.read_bytes()))
+    return right
+
+
+def _entering(classifier: Classifier, size: int, paths: dict, place: Path, progress: bool) -> dict[str, np.ndarray]:
+    """split -> (n, ...) float16 on disk: what enters the last normalisation at `size`; kept in `place`."""
+    path = place / "entering.npy"
+    files = [file for part in paths.values() for file in part]
+    if not path.is_file():
+        place.mkdir(exist_ok=True)
+        part, sized = path.with_suffix(".part.npy"), at_size(classifier, size, BeforeNorm)
+        _logits, one = sized.forward(np.zeros((1, size, size, 3), np.uint8))
+        header = {"descr": "<f2", "fortran_order": False, "shape": (len(files), *one.shape[1:])}
+        with part.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for _logits, x in inference.stream(sized, files, progress=progress):
+                file.write(x.astype("<f2").tobytes())
+        part.replace(path)
+    ends = np.cumsum([len(part) for part in paths.values()])[:-1]
+    return dict(zip(paths, np.split(np.load(path, mmap_mode="c"), ends), strict=True))  # "c": torch wants it writable
 
 
 # -- several views of a photo -------------------------------------------------------------------------------------

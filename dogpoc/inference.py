@@ -324,14 +324,10 @@ def load_classifier(
                 run=run, other=info["run"]
             )
         )
-    missing = artifacts.missing_backbone(info)
+    missing = artifacts.missing_weights(info)
     if missing:
-        raise ModelError(
-            _(
-                "run '{run}' needs the pretrained backbone {file}, which does not come with the repository: "
-                "put it into weights/ or a folder named by DOGPOC_WEIGHTS, or choose a fine-tuned run"
-            ).format(run=run, file=missing)
-        )
+        message = _("run '{run}' needs {file}, which does not come with the repository: {remedy}")
+        raise ModelError(message.format(run=run, file=missing[0], remedy=missing[1]))
     backbone = Backbone(**{**info["method"]["backbone"], "preprocessing": _preprocessing(info)})
     network = build(backbone, len(info["breeds"]), info["method"].get("hidden", ()))
     if info["method"]["trained"] != "everything":
@@ -344,9 +340,9 @@ def load_classifier(
                 )
             )
         if not untrained:
-            _load(network.get_classifier(), _read_weights(artifacts.run_file(info, "weights.safetensors")))
+            _load(network.get_classifier(), _read_weights(artifacts.run_file(info, artifacts.WEIGHTS)))
     else:
-        _load(network, _read_weights(artifacts.run_file(info, "weights.safetensors")))
+        _load(network, _read_weights(artifacts.run_file(info, artifacts.WEIGHTS)))
     return compile_classifier(
         network, backbone.preprocessing, breeds=info["breeds"], info=info, runtime=runtime, around=around
     )
@@ -535,7 +531,7 @@ class _PartialLogits:
         folder = artifacts.run_folder(dataset_name, run)
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.note = folder / ".partial-logits.npy", folder / ".partial-logits.json"
-        self.key = {"weights": trained["files"].get("weights.safetensors"), "photos": photos_digest, "n": n}
+        self.key = {"weights": trained["files"].get(artifacts.WEIGHTS), "photos": photos_digest, "n": n}
         self.done, self.seconds, self.batches = 0, 0.0, 0
         shape = (n, len(trained["breeds"]))
         try:
@@ -602,7 +598,7 @@ def embed(run: str, dataset_name: str, *, command: str, progress: bool = False) 
     photos = artifacts.read_photos(dataset_name)
     key = {
         "photos_digest": artifacts.read_dataset(dataset_name)["digest"],
-        "weights": home["files"].get("weights.safetensors"),
+        "weights": home["files"].get(artifacts.WEIGHTS),
         "seed": EMBEDDING_SEED,
     }
     if key.items() <= info.get("embedding", {}).items() and _is_embedded(info):

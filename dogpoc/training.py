@@ -82,9 +82,10 @@ def train(
     kept = {"nothing": nn.Module(), "head": network.get_classifier(), "everything": network}[method.trained]
     files = {}
     if kept.state_dict():
-        files["weights.safetensors"] = save({k: value.half().contiguous() for k, value in kept.state_dict().items()})
+        files[artifacts.WEIGHTS] = save({k: value.half().contiguous() for k, value in kept.state_dict().items()})
     if history:
         epochs = pd.concat(history, ignore_index=True)
+        seconds = max(seconds, float(epochs["seconds"].sum()))  # of a resumed run the earlier attempts count too
         files["history.csv"] = epochs.to_csv(index=False, lineterminator="\n").encode()
     info = {
         "dataset": dataset_name,
@@ -105,7 +106,7 @@ def train(
         "precision": _precision(),
         "hardware": {"train": inference.hardware()},
         "versions": {"train": inference.versions()},
-        "weights_bytes": len(files.get("weights.safetensors", b"")),
+        "weights_bytes": len(files.get(artifacts.WEIGHTS, b"")),
         "files": {},
     }
     if int(os.environ.get("RANK", "0")) == 0:  # several processes by accelerate launch: the first one writes

@@ -198,10 +198,10 @@ def test_a_frozen_run_refuses_another_backbone_and_says_where_a_missing_one_goes
     info = training.train(tiny_methods["cnn-frozen"], "dogs", name="cnn", command="test")
     path = workplace / "weights" / "cnn.safetensors"
     (workplace / "weights" / "vit.safetensors").unlink()
-    assert artifacts.missing_backbone(info) is None
+    assert artifacts.missing_weights(info) is None
     moved = path.rename(workplace / "kept")
-    assert artifacts.missing_backbone(info) == "cnn.safetensors"
-    with pytest.raises(ModelError, match=r"needs the pretrained backbone cnn\.safetensors.*DOGPOC_WEIGHTS"):
+    assert artifacts.missing_weights(info)[0] == "cnn.safetensors"
+    with pytest.raises(ModelError, match=r"needs cnn\.safetensors.*DOGPOC_WEIGHTS"):
         inference.load_classifier("dogs", "cnn")
     state = {key: value + 1 for key, value in inference._read_weights(moved).items()}
     from safetensors.torch import save_file
@@ -209,6 +209,19 @@ def test_a_frozen_run_refuses_another_backbone_and_says_where_a_missing_one_goes
     save_file(state, path)
     with pytest.raises(ModelError, match="SHA-256 differs"):
         inference.load_classifier("dogs", "cnn")
+
+
+def test_weights_that_are_too_large_to_ship_may_be_absent_and_the_run_says_how_to_make_them(trained, monkeypatch):
+    evaluate()
+    path = artifacts.run_folder("dogs", "vit") / artifacts.WEIGHTS
+    path.unlink()
+    assert "weights.safetensors is missing" in dict(artifacts.verify())["dogs/vit"]
+    monkeypatch.setattr(artifacts, "SHIPPED_BYTES", 100)
+    assert dict(artifacts.verify())["dogs/vit"] is None
+    with pytest.raises(ModelError, match=r"needs vit/weights\.safetensors.* run: python -m dogpoc train vit --force"):
+        inference.load_classifier("dogs", "vit")
+    path.write_bytes(b"other weights")
+    assert "is damaged" in dict(artifacts.verify())["dogs/vit"]
 
 
 def test_a_hub_model_of_transformers_serves_like_timms(tmp_path):

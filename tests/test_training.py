@@ -194,7 +194,7 @@ FROM_SCRATCH = Method(
 def test_a_network_from_scratch_needs_no_file_and_answers_from_what_was_stored(table):
     info = training.train(FROM_SCRATCH, "dogs", name="scratch", command="test")
     assert (info["backbone"], info["trained_parameters"]) == (None, info["parameters"])
-    assert artifacts.missing_backbone(info) is None
+    assert artifacts.missing_weights(info) is None
     loaded = inference.load_classifier("dogs", "scratch", runtime="eager")
     stored = weights("scratch")
     np.testing.assert_array_equal(loaded.model.blocks[0].norm1.weight.detach(), stored["blocks.0.norm1.weight"])

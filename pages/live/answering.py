@@ -62,15 +62,15 @@ def able_run(dataset: str, run: str) -> tuple[str | None, str]:
         answering, line = able_run(dataset, info["views"]["of"])
         words = _("{run} looks at several views of each photo; new photos are answered by {other}, which looks once.")
         return answering, " ".join(filter(None, (words.format(run=run, other=info["views"]["of"]), line)))
-    missing = artifacts.missing_backbone(info)
+    missing = artifacts.missing_weights(info)
     if missing is None:
         return run, ""
     other = artifacts.stand_in(info)
     if other:
         line = _("{run} needs {file}, which is not on this machine: {other}, the same network, answers in its place.")
     else:
-        line = _("{run} needs {file}, which is not on this machine, and gives no answer: put the file into weights/.")
-    return other, line.format(run=run, file=missing, other=other)
+        line = _("{run} needs {file}, which is not on this machine, and gives no answer: {remedy}.")
+    return other, line.format(run=run, file=missing[0], remedy=missing[1], other=other)
 
 
 def classifier(dataset: str, run: str):

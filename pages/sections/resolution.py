@@ -15,7 +15,8 @@ def show(dataset: str, runs: dict[str, shared.Answers]) -> None:
         _(
             "Networks see a dog larger or smaller when photos come in at another size than in training (Touvron et al. "
             "2019). Rows: the size at which the last layer was trained; columns: the size at the test. On the diagonal "
-            "it fits the test. The rest of the network stays as the run trained it."
+            "it fits the test. Where the network ends in a normalisation, the lowest row has both trained, each time "
+            "at the test size. The rest of the network stays as the run trained it."
         )
     )
     _say_small(dataset)
@@ -27,12 +28,17 @@ def show(dataset: str, runs: dict[str, shared.Answers]) -> None:
             command = f"python -m dogpoc fixres {info['run']} --data {dataset}"
             st.caption(_("Not measured for {run} yet. Run: `{command}`").format(run=info["run"], command=command))
             continue
-        shares = np.array([record["as_trained"], *record["grid"]]) / record["photos"]
-        names = [_("as it is"), *map(number, record["sizes"])]
-        drawn = shared.drawn(figures.size_grid, shares, names, [number(size) for size in record["sizes"]])
         sizes = list(map(str, record["sizes"]))
+        rows, keys = [record["as_trained"], *record["grid"]], ["as it is", *sizes]
+        names = [_("as it is"), *map(number, record["sizes"])]
+        if record.get("with_norm"):
+            rows.append(record["with_norm"])
+            keys.append("the test size, with the norm")
+            names.append(_("the test size, with the norm"))
+        shares = np.array(rows) / record["photos"]
+        drawn = shared.drawn(figures.size_grid, shares, names, [number(size) for size in record["sizes"]])
         table = pd.DataFrame(shares.round(4), columns=sizes)
-        table.insert(0, "trained_at", ["as it is", *sizes])
+        table.insert(0, "trained_at", keys)
         shared.figure(drawn, grid_words(record), table, f"sizes-{role}")
         st.dataframe(views_table(record), hide_index=True, key=f"views-{role}")
 
@@ -49,17 +55,22 @@ def _say_small(dataset: str) -> None:
 
 
 def grid_words(record: dict) -> str:
-    """The best cell beside the run as it is at its own size, with Wilson's intervals."""
+    """The best last layer beside the run as it is at its own size, and with the last norm trained there, with Wilson's
+    intervals."""
     sizes, grid, photos = record["sizes"], np.array(record["grid"]), record["photos"]
     i, j = np.unravel_index(grid.argmax(), grid.shape)
-    at_home = record["as_trained"][sizes.index(record["own_size"])] if record["own_size"] in sizes else None
-    words = _("Best of these: trained at {train}, tested at {test} pixels, {accuracy}.").format(
+    words = _("Best retrained last layer: trained at {train}, tested at {test} pixels, {accuracy}.").format(
         train=sizes[i], test=sizes[j], accuracy=_share(grid[i, j], photos)
     )
-    if at_home is not None:
+    if record["own_size"] in sizes:
+        home = sizes.index(record["own_size"])
         words += " " + _("As it is, at its own {size} pixels: {accuracy}.").format(
-            size=record["own_size"], accuracy=_share(at_home, photos)
+            size=record["own_size"], accuracy=_share(record["as_trained"][home], photos)
         )
+        if record.get("with_norm"):
+            words += " " + _("Last layer and last normalisation retrained there: {accuracy}.").format(
+                accuracy=_share(record["with_norm"][home], photos)
+            )
     return words + " " + _("The best of many is flattered by chance: these are test photos, nothing is chosen by it.")
 
 
