@@ -273,11 +273,9 @@ def tuning_path(dataset: str, method: str) -> Path:
     return root() / check_name(dataset) / f"tuning-{check_name(method)}.json"
 
 
-def write_tuning(dataset: str, method: str, record: Mapping) -> Path:
-    """Store what dogpoc.tuning found; returns its path."""
-    path = tuning_path(dataset, method)
-    write_atomically(path, json.dumps(record, indent=1, allow_nan=False).encode())
-    return path
+def write_tuning(dataset: str, method: str, record: Mapping) -> None:
+    """Store what dogpoc.tuning found."""
+    write_atomically(tuning_path(dataset, method), json.dumps(record, indent=1, allow_nan=False).encode())
 
 
 def read_tunings(dataset: str) -> list[dict]:

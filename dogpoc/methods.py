@@ -290,13 +290,14 @@ def _from_scratch(name: str, summary: str, value: str, top1: float, choices: str
 
 
 def _frozen_mlp(name: str, summary: str, source: str, backbones: tuple[Backbone, ...], **more: Any) -> Method:
-    """A frozen backbone with a head of two hidden layers and dropout."""
-    return Method(name, summary, source, backbones, "head", MLP, hidden=(1024, 512), dropout=0.5, **more)
+    """A frozen backbone with a head of two hidden layers and dropout, as on 10 breeds."""
+    study = {"study": TEN_BREEDS_STUDY, "breeds": 10}
+    return Method(name, summary, source, backbones, "head", MLP, hidden=(1024, 512), dropout=0.5, **study, **more)
 
 
 def _tuned(name: str, summary: str, source: str, backbones: tuple[Backbone, ...], **more: Any) -> Method:
     """As _frozen_mlp, then everything at a low rate."""
-    frozen = _frozen_mlp(name, summary, source, backbones, study=TEN_BREEDS_STUDY, breeds=10, **more)
+    frozen = _frozen_mlp(name, summary, source, backbones, **more)
     return replace(frozen, trained="everything", finetune=replace(ADAM, learning_rate=1e-5))
 
 
@@ -536,8 +537,6 @@ METHODS = {
             N_("ResNet-50, frozen; a head with two hidden layers and dropout"),
             "He et al. 2016",
             RESNET50,
-            study=TEN_BREEDS_STUDY,
-            breeds=10,
             published=_on_10_breeds("0.934", 0.934),
             choices=MLP_CHOICES,
         ),
@@ -546,8 +545,6 @@ METHODS = {
             N_("VGG16's convolutions, frozen; a head with two hidden layers and dropout"),
             "Simonyan and Zisserman 2015",
             VGG16_AVERAGED,
-            study=TEN_BREEDS_STUDY,
-            breeds=10,
             published=_on_10_breeds("0.889", 0.889),
             choices=MLP_CHOICES,
         ),
@@ -556,8 +553,6 @@ METHODS = {
             N_("Xception, frozen; a head with two hidden layers and dropout"),
             "Chollet 2017",
             XCEPTION,
-            study=TEN_BREEDS_STUDY,
-            breeds=10,
             published=_on_10_breeds("0.949", 0.949),
             choices=MLP_CHOICES,
         ),
@@ -578,8 +573,6 @@ METHODS = {
             "Sandler et al. 2018",
             MOBILENETV2,
             stands_for="xception-frozen",
-            study=TEN_BREEDS_STUDY,
-            breeds=10,
         ),
         _tuned(
             "mobilenetv2-mlp-tuned",

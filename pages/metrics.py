@@ -20,12 +20,7 @@ result = shared.compared(dataset, shared.baseline(), shared.new())
 def breed_takeaway() -> str:
     """On how many breeds the runs differ beyond chance."""
     named = ", ".join(breed_label(breed) for breed in [*result.better, *result.worse])
-    return _(
-        "The new method is better on {better} breeds and worse on {worse}; on {undecided} these photos show no "
-        "difference beyond chance (exact McNemar test per breed, Benjamini-Hochberg at 5 %)."
-    ).format(better=len(result.better), worse=len(result.worse), undecided=result.undecided) + (
-        " " + _("Differing: {breeds}.").format(breeds=named) if named else ""
-    )
+    return shared.breeds_sentence(result) + (" " + _("Differing: {breeds}.").format(breeds=named) if named else "")
 
 
 def show_breeds() -> None:

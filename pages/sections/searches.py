@@ -61,13 +61,20 @@ def _words(record: dict, trials: list[dict], usual: float | None) -> str:
     ]
     best = next((trial for trial in trials if trial["number"] == record["best"]), None)
     if best:
-        params = ", ".join(f"{name} {value:.2g}" for name, value in best["params"].items())
         words.append(
             _("Best validation loss: {loss} ({params}).").format(
-                loss=number(min(best["losses"].values()), 3), params=params
+                loss=number(min(best["losses"].values()), 3), params=_listed(best["params"])
             )
         )
     if usual is not None:
-        words.append(_("The recipe as it stands has {loss}.").format(loss=number(usual, 3)))
+        words.append(
+            _("The recipe as it stands has {loss} ({params}).").format(
+                loss=number(usual, 3), params=_listed(record["usual"])
+            )
+        )
     words.append(_("The best of many trials flatters itself on the photos that chose it."))
     return " ".join(words)
+
+
+def _listed(params: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2g}" for name, value in params.items())

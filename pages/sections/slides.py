@@ -311,7 +311,7 @@ def _conclusions(runs: dict[str, shared.Answers]) -> None:
     st.subheader(shared.winner_sentence(result))
     for words in (
         comparison.verdict(result),
-        _breeds_words(result),
+        shared.breeds_sentence(result),
         _cost_words(runs),
         _doubt_words(runs),
         comparison.caveat(),
@@ -319,13 +319,6 @@ def _conclusions(runs: dict[str, shared.Answers]) -> None:
         if words:
             st.markdown(f"- {words}")
     shared.contamination_note(shared.dataset(), shared.baseline(), shared.new())
-
-
-def _breeds_words(result: comparison.Comparison) -> str:
-    return _(
-        "Breed by breed, the new method is better on {better} and worse on {worse}; on {undecided} the photos do not "
-        "tell (exact McNemar test, Benjamini-Hochberg at 5 %)."
-    ).format(better=len(result.better), worse=len(result.worse), undecided=result.undecided)
 
 
 def _cost_words(runs: dict[str, shared.Answers]) -> str:

@@ -398,6 +398,14 @@ def winner_sentence(result: comparison.Comparison) -> str:
     return _("The new method wins") if result.winner == "new" else _("The baseline wins")
 
 
+def breeds_sentence(result: comparison.Comparison) -> str:
+    """On how many breeds the runs differ beyond chance."""
+    return _(
+        "The new method is better on {better} breeds and worse on {worse}; on {undecided} these photos show no "
+        "difference beyond chance (exact McNemar test per breed, Benjamini-Hochberg at 5 %)."
+    ).format(better=len(result.better), worse=len(result.worse), undecided=result.undecided)
+
+
 def interval(low: float, high: float, write: Callable[[float], str] = percent) -> str:
     """A 95 % interval in words."""
     return _("95 % interval {low} – {high}").format(low=write(low), high=write(high))
