@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit import net_util
 
 from dogpoc import DogpocError, artifacts
 from dogpoc.translation import LANGUAGES, _, known_language, use_language
@@ -10,6 +11,10 @@ from pages import shared
 from pages.shared import reviewing
 
 DATASET = "dogs47"  # shown at first
+
+# A websocket from another site is refused, but before that Streamlit would ask checkip.amazonaws.com for this machine's
+# own address. Nothing leaves the machine: it knows an address already.
+net_util._external_ip = "127.0.0.1"
 
 
 def choose_language() -> None:
