@@ -38,6 +38,7 @@ def fill_grid(
     """Measure `run` at each pair of train and test size, and with several views of each photo; returns fixres.json.
 
     Resumes where it was stopped. Counted are right answers on the test photos of the dataset that it was trained on.
+    "with_norm", where the network ends in a normalisation: of this and the head, trained and tested at each size.
     Errors: ArtifactError, ModelError, DatasetError, PhotoError.
     """
     info = artifacts.read_run(dataset_name, run)
@@ -106,8 +107,8 @@ def _fitted(model: nn.Module, info: dict, seen: dict[str, np.ndarray], labels: d
     torch.manual_seed(seed)
     checkpoints = place / "checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
-    parts = [training._Features(seen[split], labels[split]) for split in ("train", "validation")]
-    training._fit(model, "probe", recipe, seed, parts, checkpoints, learning=model, statistics=True, progress=False)
+    parts = [[part[split] for split in ("train", "validation")] for part in (seen, labels)]
+    training.fit_head(model, recipe, seed, *parts, checkpoints, statistics=True)
     return model
 
 

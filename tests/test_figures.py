@@ -327,9 +327,10 @@ def test_the_curves_of_a_map_stand_beside_those_of_chance():
 
 def test_the_grid_of_sizes_has_the_shares_as_text_with_the_first_row_on_top():
     shares = np.array([[0.9, 0.5], [0.25, 1.0], [0.1, 0.2]])
-    figure = figures.size_grid(shares, ["as it is", "128", "224"], ["128", "224"])
+    figure = figures.size_grid(shares, ["as it is", "128", "both, too"], ["128", "224"])
     (drawn,) = figure.data
     assert [list(row) for row in drawn.text] == [[percent(share) for share in row] for row in shares]
     np.testing.assert_array_equal(drawn.z, shares)
     assert figure.layout.yaxis.autorange == "reversed"
     assert list(figure.layout.xaxis.ticktext) == ["128", "224"]
+    assert list(figure.layout.yaxis.ticktext) == ["as it is", "128", "both,<br>too"]

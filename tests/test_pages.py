@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import streamlit as st
 from PIL import Image
+from streamlit import net_util
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
+from streamlit.web.server import server_util
 
 from dogpoc import artifacts, comparison, metrics, mistakes, taxonomy
 from dogpoc.translation import percent, use_language
@@ -160,6 +162,14 @@ def test_every_page_opens_without_a_fault(store, url_path, language):
     assert not any(("," if language == "en" else ".") in metric.value for metric in app.metric)
     if language == "en":
         assert app.title[0].value == TITLES[PAGES[url_path]]
+
+
+def test_another_site_is_refused_without_asking_any_host_for_this_machine_s_address(store, monkeypatch):
+    monkeypatch.setattr(net_util, "_external_ip", None)
+    monkeypatch.setattr(net_util, "_make_blocking_http_get", lambda *_a, **_k: pytest.fail("asked outside"))
+    open_page("")
+    assert not server_util.is_url_from_allowed_origins("http://another.example")
+    assert server_util.is_url_from_allowed_origins("http://localhost:8501")
 
 
 def test_the_start_page_says_both_accuracies_and_who_wins(store):
@@ -1047,6 +1057,12 @@ def test_the_grid_of_sizes_is_shown_with_its_best_cell_and_its_cost(store):
     app = open_page("metrics")
     assert not app.exception
     said = words(app)
-    assert "Best of these: trained at 224, tested at 224 pixels, 90.0\u00a0% [" in said
+    assert "Best retrained last layer: trained at 224, tested at 224 pixels, 90.0\u00a0% [" in said
     assert "As it is, at its own 224 pixels: 80.0\u00a0% [" in said
+    assert "last normalisation retrained there" not in said
     assert table_with(app, "passes a photo").shape == (1, 4)
+    data = json.dumps({**record, "with_norm": [54, 83]}).encode()
+    artifacts.write_run(artifacts.read_run("dogs47", "vit-tiny-finetuned"), {artifacts.FIXRES: data})
+    app = open_page("metrics")
+    assert not app.exception
+    assert "Last layer and last normalisation retrained there: 92.2\u00a0% [" in words(app)
