@@ -3,7 +3,9 @@
 Networks see a dog larger or smaller when photos come in at another size than in training. The grid has a head trained
 at each size and tested at each size: on its diagonal the classifier fits the test resolution. FixRes trains the last
 normalisation as well: so it is done once for each size, at which both are tested too, where the network ends in one.
-The position embeddings of a ViT are interpolated. The rest of the network stays as the run trained it.
+Its scale and shift are trained; the statistics of batch normalisation stay, because weights may come with those folded
+into the layer before (mean 0, variance 1: anew, they would be those of another function). The position embeddings of a
+ViT are interpolated. The rest of the network stays as the run trained it.
 """
 
 import json
@@ -108,7 +110,7 @@ def _fitted(model: nn.Module, info: dict, seen: dict[str, np.ndarray], labels: d
     checkpoints = place / "checkpoints"
     shutil.rmtree(checkpoints, ignore_errors=True)
     parts = [[part[split] for split in ("train", "validation")] for part in (seen, labels)]
-    training.fit_head(model, recipe, seed, *parts, checkpoints, statistics=True)
+    training.fit_head(model, recipe, seed, *parts, checkpoints)
     return model
 
 

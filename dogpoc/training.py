@@ -176,18 +176,16 @@ def fit_head(
     labels: Sequence[np.ndarray],
     checkpoints: Path,
     *,
-    statistics: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     progress: bool = False,
 ) -> pd.DataFrame:
     """Train a head, in place, on what it reads of the train and of the validation photos; returns its history.
 
     features: (n, D) float32 of each part, or what else the head reads.   labels: (n,) breed indices of each.
-    statistics: whether batch normalisation in it learns them.   callbacks: told of every epoch.
+    callbacks: told of every epoch.
     """
     parts = [_Features(f, y) for f, y in zip(features, labels, strict=True)]
-    told = {"statistics": statistics, "callbacks": callbacks, "progress": progress}
-    return _fit(head, "probe", recipe, seed, parts, checkpoints, learning=head, **told)
+    return _fit(head, "probe", recipe, seed, parts, checkpoints, learning=head, callbacks=callbacks, progress=progress)
 
 
 def _for_training(preprocessing: Preprocessing, recipe: Recipe) -> Preprocessing:

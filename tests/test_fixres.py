@@ -103,11 +103,8 @@ def test_an_untrained_tail_answers_as_the_run_does_and_training_moves_its_norm(r
     after = tail.state_dict()
     same = {key for key in after if torch.equal(before[key], after[key])}
     assert {key.partition(".")[0] for key in after} == {"norm", "head"}
-    assert not same, "all that the tail has learns"
-    if name == "cnn-frozen":
-        mean = torch.from_numpy(seen["train"]).float().mean(dim=(0, 2, 3))
-        away = [(state["norm.running_mean"] - mean).norm() for state in (before, after)]
-        assert away[1] < away[0], "the statistics become those of the photos"
+    statistics = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    assert same == statistics & set(after), "all else that the tail has learns"
 
 
 def test_an_earlier_record_gets_what_the_norm_brings_and_a_stopped_one_goes_on(run, monkeypatch):
