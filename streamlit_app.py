@@ -13,7 +13,7 @@ from pages.shared import reviewing
 DATASET = "dogs47"  # shown at first
 
 # A websocket from another site is refused, but before that Streamlit would ask checkip.amazonaws.com for this machine's
-# own address. Nothing leaves the machine: it knows an address already.
+# own address. From the first visit on it knows one already, and nothing leaves the machine.
 net_util._external_ip = "127.0.0.1"
 
 

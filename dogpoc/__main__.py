@@ -11,6 +11,7 @@ import pandas as pd
 import typer
 
 from dogpoc import DogpocError, artifacts, metrics
+from dogpoc.methods import VIEWS
 from dogpoc.translation import _, breed_label, number, percent, translated
 
 app = typer.Typer(
@@ -127,12 +128,7 @@ def _method_words(row: dict) -> dict[str, str]:
     }
 
 
-class Views(StrEnum):
-    """How often a model looks at each photo: dogpoc.inference.VIEWS."""
-
-    CENTRE = "centre"
-    FLIP = "flip"
-    TEN_CROP = "ten-crop"
+Views = StrEnum("Views", [(kind, kind) for kind in VIEWS])
 
 
 @app.command()
@@ -467,6 +463,7 @@ def _runnable_pair(data: str, baseline: str | None, new: str | None) -> list[str
     pair = []
     for asked, default in zip((baseline, new), artifacts.default_pair(data), strict=True):
         info = artifacts.read_run(data, asked or default)
+        info = info if asked else artifacts.looking_once(info)
         other = artifacts.stand_in(info) if not asked and artifacts.missing_weights(info) else None
         if other:
             typer.echo(
@@ -516,13 +513,16 @@ def _answer(classifiers: dict, image, top: int, confidence: float) -> dict:
 def _print_csv(answers: list[dict]) -> None:
     import csv
 
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    from dogpoc.photo import no_formula
+
+    table = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     table.writerow(["photo", "run", "breed", "probability", "set", "strange"])
     for answer in answers:
         for run, (first, *_others) in answer["runs"].items():
             found = answer["sets"][run]
             names = "" if found["breeds"] is None else " ".join(found["breeds"])
-            table.writerow([answer["photo"], run, first["breed"], first["probability"], names, found["strange"]])
+            answered = (run, first["breed"], first["probability"], names, found["strange"])
+            table.writerow([no_formula(answer["photo"]), *answered])
 
 
 def _print_answers(answers: list[dict]) -> None:

@@ -373,6 +373,13 @@ def trained_run(info: Mapping) -> dict:
     return read_run(info["trained_on"], info["views"]["of"] if "views" in info else info["run"])
 
 
+def looking_once(info: Mapping) -> Mapping:
+    """run.json of the run that gives the same network one view of each photo of the same dataset: what is measured of
+    the network's features and maps holds for both. `info` itself where it looks once, or there is no such run."""
+    several = "views" in info and info["views"]["of"] in all_runs(info["dataset"])
+    return read_run(info["dataset"], info["views"]["of"]) if several else info
+
+
 def missing_weights(info: Mapping) -> tuple[str, str] | None:
     """The file that a run needs to answer new photos and that this machine lacks, and what to do; else None.
 
@@ -383,17 +390,19 @@ def missing_weights(info: Mapping) -> tuple[str, str] | None:
     if backbone and not find_weights(backbone["file"]):
         return backbone["file"], _("put the file into weights/ or a folder named by DOGPOC_WEIGHTS")
     if is_left_out(trained, WEIGHTS):
-        command = f"{trained['commands']['train']} --force"
-        return f"{trained['run']}/{WEIGHTS}", _("the file is too large to ship; to make it, run: {command}").format(
-            command=command
-        )
+        command = f"{trained['commands']['train']} --force && {_evaluate(trained['dataset'], trained['run'])}"
+        remedy = _("the file is too large to ship; to make it and the numbers that belong to it, run: {command}")
+        return f"{trained['run']}/{WEIGHTS}", remedy.format(command=command)
     return None
 
 
 def is_left_out(info: Mapping, name: str) -> bool:
     """Whether a file of a run is absent because it is too large for the repository."""
-    absent = name == WEIGHTS and not (run_folder(info["dataset"], info["run"]) / name).exists()
-    return absent and info["weights_bytes"] > SHIPPED_BYTES
+    if name != WEIGHTS or name not in info["files"]:
+        return False
+    folder = run_folder(info["dataset"], info["run"])
+    there = (folder / name).exists() or _staged(folder, name, info["files"][name]).exists()
+    return not there and info["weights_bytes"] > SHIPPED_BYTES
 
 
 def default_pair(dataset: str) -> tuple[str, str]:
@@ -406,13 +415,23 @@ def default_pair(dataset: str) -> tuple[str, str]:
                 "Run: python -m dogpoc train METHOD --data {dataset}, then evaluate it"
             ).format(dataset=dataset, n=len(names))
         )
+    if {BASELINE, NEW} <= set(names):
+        return BASELINE, NEW
+    names.sort(key=lambda name: _has_views(dataset, name))
     baseline = BASELINE if BASELINE in names else names[0]
-    new = NEW if NEW in names and baseline != NEW else next(name for name in names if name != baseline)
-    return baseline, new
+    new = NEW if NEW in names else next(name for name in names if name != baseline)
+    return baseline, new if new != baseline else names[1]
+
+
+def _has_views(dataset: str, name: str) -> bool:
+    try:
+        return "views" in read_run(dataset, name)
+    except ArtifactError:
+        return False
 
 
 def stand_in(info: Mapping) -> str | None:
-    """The run that answers new photos in place of one whose backbone this machine lacks: same network, and complete."""
+    """The run that answers new photos in place of one whose weights this machine lacks: same network, and complete."""
     for name in runs(info["dataset"]):
         try:
             other = read_run(info["dataset"], name)
@@ -470,17 +489,20 @@ def read_features(info: Mapping) -> np.ndarray | None:
 
     None where `python -m dogpoc embed` has not been run for this run and photo table. Raises ArtifactError.
     """
+    info = looking_once(info)
     return _read_embedding(info, "features.npy", info["embedding"]["dimensions"]) if has_embedding(info) else None
 
 
 def read_map(info: Mapping) -> np.ndarray | None:
     """(N, 2) float16 t-SNE of a run's features, rows and errors as read_features."""
+    info = looking_once(info)
     return _read_embedding(info, "map.npy", 2) if has_embedding(info) else None
 
 
 def read_projection(info: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
     """What brings a new photo's features among those of read_features, by embedding.project: mean (D,) and basis
     (D, d), float32; None and errors as read_features."""
+    info = looking_once(info)
     if not has_embedding(info):
         return None
     path = run_file(info, "projection.safetensors")
@@ -506,7 +528,7 @@ def has_embedding(info: Mapping) -> bool:
 
 def embed_command(info: Mapping) -> str:
     """The command that makes the features of a run, for those who miss them."""
-    return f"python -m dogpoc embed {info['run']} --data {info['dataset']}"
+    return f"python -m dogpoc embed {looking_once(info)['run']} --data {info['dataset']}"
 
 
 def table_rows(evaluation: Evaluation) -> np.ndarray:
@@ -548,6 +570,7 @@ def read_explanations(info: Mapping) -> dict | None:
 
     None where it was not run for this run's weights and photo table. Raises ArtifactError.
     """
+    info = looking_once(info)
     if EXPLANATIONS not in info["files"]:
         return None
     path = run_file(info, EXPLANATIONS)
@@ -569,6 +592,7 @@ def read_fixres(info: Mapping) -> dict | None:
 
     None where it was not run for this run's weights and photo table. Raises ArtifactError.
     """
+    info = looking_once(info)
     if FIXRES not in info["files"]:
         return None
     path = run_file(info, FIXRES)
@@ -622,7 +646,7 @@ def read_pictures(info: Mapping) -> np.ndarray | None:
 
 def imagine_command(info: Mapping) -> str:
     """The command that makes the pictures of a run, for those who miss them."""
-    return f"python -m dogpoc imagine {info['run']} --data {info['trained_on']}"
+    return f"python -m dogpoc imagine {trained_run(info)['run']} --data {info['trained_on']}"
 
 
 # -- evaluations --------------------------------------------------------------------------------------------------
@@ -720,7 +744,7 @@ def temperature(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> floa
     """The temperature of a run, fitted on the validation photos of the dataset that it was trained on; None where
     none can be: see metrics.fit_temperature. On other datasets it is the one from there."""
     if info["dataset"] != info["trained_on"]:
-        return _at_home(info).get("temperature")
+        return read_run(info["trained_on"], info["run"]).get("temperature")
     part = select_rows(info, photos, logits, np.flatnonzero(photos["split"] == "validation"), "validation")
     try:
         return metrics.fit_temperature(part.logits, part.true)
@@ -732,15 +756,10 @@ def doubt(info: Mapping, photos: pd.DataFrame, logits: np.ndarray) -> dict | Non
     """The thresholds of doubt.fit for a run with info["temperature"], as run.json holds them, from the same validation
     photos as the temperature; None where there are none."""
     if info["dataset"] != info["trained_on"]:
-        return _at_home(info).get("doubt")
+        return read_run(info["trained_on"], info["run"]).get("doubt")
     part = select_rows(info, photos, logits, np.flatnonzero(photos["split"] == "validation"), "validation")
     fitted = doubts.fit(part.logits, part.true, info["temperature"])
     return doubts.as_plain(fitted) if fitted else None
-
-
-def _at_home(info: Mapping) -> dict:
-    """run.json of the same run on the photos that it was trained on, {} where it has none there."""
-    return read_run(info["trained_on"], info["run"]) if info["run"] in all_runs(info["trained_on"]) else {}
 
 
 def read_history(info: Mapping) -> pd.DataFrame | None:

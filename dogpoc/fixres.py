@@ -25,7 +25,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from dogpoc import artifacts, dataset, inference, training
 from dogpoc.inference import Classifier, ModelError, PixelModel
-from dogpoc.methods import PROBE, Preprocessing, Recipe
+from dogpoc.methods import PROBE, VIEWS, Preprocessing, Recipe
 from dogpoc.translation import _
 
 SIZES = (128, 160, 192, 224, 256, 320)  # pixels; multiples of 32 suit patches and strides
@@ -261,7 +261,7 @@ def _entering(classifier: Classifier, size: int, paths: dict, place: Path, progr
 def _measure_views(classifier: Classifier, paths: Sequence[Path], true: np.ndarray, progress: bool) -> dict[str, dict]:
     """kind -> right answers, forward passes a photo, and photos a second from file to answer."""
     found = {}
-    for kind, passes in inference.VIEWS.items():
+    for kind, passes in VIEWS.items():
         start = time.perf_counter()
         batches = inference.stream(classifier, paths, views=kind, progress=progress)
         right = int((np.concatenate([logits for logits, _f in batches]).argmax(axis=1) == true).sum())

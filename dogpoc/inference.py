@@ -26,7 +26,7 @@ from torch import nn
 from tqdm import tqdm
 
 from dogpoc import DogpocError, artifacts, dataset, doubt, embedding, metrics, networks
-from dogpoc.methods import Backbone, Method, Preprocessing
+from dogpoc.methods import VIEWS, Backbone, Method, Preprocessing
 from dogpoc.photo import read_photo
 from dogpoc.translation import _
 
@@ -34,7 +34,6 @@ BATCH_SIZE = 32
 BATCHES_AHEAD = 3  # decoded while the model works
 EMBEDDING_SEED = 0  # of t-SNE
 IMAGENET_CLASSES = 1000
-VIEWS = {"centre": 1, "flip": 2, "ten-crop": 10}  # of a photo, each a forward pass; see views_of
 AGREEMENT_PHOTOS = 256  # on which a runtime is compared with eager float32
 
 
@@ -461,6 +460,10 @@ def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = N
     """
     found = find_trained(run, dataset_name)
     trained, views = artifacts.trained_run(found), views or found.get("views", {}).get("kind", "centre")
+    name = trained["run"] if views == "centre" else f"{trained['run']}-{views}"
+    seen = {} if views == "centre" else {"views": {"kind": views, "of": trained["run"]}}
+    if seen:
+        _require_place_for(name, seen, trained, dataset_name)
     digest = artifacts.read_dataset(dataset_name)["digest"]
     photos = artifacts.scored_photos(artifacts.read_photos(dataset_name), trained["breeds"])
     if not len(photos):
@@ -471,7 +474,6 @@ def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = N
         )
     paths = dataset.require_photos(photos)
     classifier = load_classifier(trained["dataset"], trained["run"])
-    name = trained["run"] if views == "centre" else f"{trained['run']}-{views}"
     partial = _PartialLogits(dataset_name, name, trained, digest, len(photos))
     start = time.perf_counter()
     for logits, _features in stream(classifier, paths[partial.done :], views=views, progress=progress):
@@ -482,7 +484,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = N
     own = trained["dataset"] == dataset_name and views == "centre"
     info = {
         **{key: value for key, value in trained.items() if own or key != "embedding"},
-        **({} if views == "centre" else {"views": {"kind": views, "of": trained["run"]}}),
+        **seen,
         "dataset": dataset_name,
         "run": name,
         "files": {key: value for key, value in trained["files"].items() if own and key != "logits.npy"},
@@ -497,10 +499,26 @@ def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = N
         "eager_agreement": _eager_agreement(trained, paths, partial.path, views),
     }
     stored = np.load(partial.path, mmap_mode="r")
+    if seen:
+        info.pop("unknown", None)  # measured with one view
     info["temperature"] = artifacts.temperature(info, photos, stored)
     info["doubt"] = artifacts.doubt(info, photos, stored)
     info["metrics"] = artifacts.measure(info, photos, stored)
     return artifacts.write_run(info, {"logits.npy": partial.path})
+
+
+def _require_place_for(name: str, seen: dict, trained: dict, dataset_name: str) -> None:
+    """Raise ModelError where `name` is another run's, or where photos from elsewhere would come before those at home,
+    which the temperature is from."""
+    if name in artifacts.all_runs(dataset_name):
+        stored = artifacts.read_run(dataset_name, name)
+        if (stored.get("views"), stored["trained_on"]) != (seen["views"], trained["dataset"]):
+            raise ModelError(_("'{run}' is the name of another run: rename that one").format(run=name))
+    if dataset_name != trained["dataset"] and name not in artifacts.all_runs(trained["dataset"]):
+        command = (
+            f"python -m dogpoc evaluate {trained['run']} --data {trained['dataset']} --views {seen['views']['kind']}"
+        )
+        raise ModelError(_("'{run}' has no temperature yet. First run: {command}").format(run=name, command=command))
 
 
 def find_trained(run: str, dataset_name: str) -> dict:

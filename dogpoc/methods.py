@@ -11,6 +11,9 @@ from dogpoc.translation import N_, _
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
+# Forward passes by the views of a photo whose mean is the answer; see inference.views_of.
+VIEWS = {"centre": 1, "flip": 2, "ten-crop": 10}
+
 
 class MethodError(DogpocError):
     """There is no such method."""
@@ -290,7 +293,7 @@ def _from_scratch(name: str, summary: str, value: str, top1: float, choices: str
 
 
 def _frozen_mlp(name: str, summary: str, source: str, backbones: tuple[Backbone, ...], **more: Any) -> Method:
-    """A frozen backbone with a head of two hidden layers and dropout, as on 10 breeds."""
+    """A frozen backbone with a head of two hidden layers and dropout, as the study on 10 breeds has it."""
     study = {"study": TEN_BREEDS_STUDY, "breeds": 10}
     return Method(name, summary, source, backbones, "head", MLP, hidden=(1024, 512), dropout=0.5, **study, **more)
 

@@ -76,6 +76,11 @@ def read_photo(data: bytes) -> Image.Image:
     return photo.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else photo
 
 
+def no_formula(name: str) -> str:
+    """A photo's name as a cell that a spreadsheet shows, and does not compute."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
 def thumbnail(image: Image.Image, side: int) -> bytes:
     """`image` as a JPEG without metadata, its longer side at most `side` pixels."""
     small = image.copy()

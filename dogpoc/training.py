@@ -85,7 +85,7 @@ def train(
         files[artifacts.WEIGHTS] = save({k: value.half().contiguous() for k, value in kept.state_dict().items()})
     if history:
         epochs = pd.concat(history, ignore_index=True)
-        seconds = max(seconds, float(epochs["seconds"].sum()))  # of a resumed run the earlier attempts count too
+        seconds = max(seconds, float(epochs["seconds"].sum()))  # of a resumed run at least all its epochs
         files["history.csv"] = epochs.to_csv(index=False, lineterminator="\n").encode()
     info = {
         "dataset": dataset_name,

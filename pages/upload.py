@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from dogpoc import DogpocError, artifacts
-from dogpoc.photo import read_photo, thumbnail
+from dogpoc.photo import no_formula, read_photo, thumbnail
 from dogpoc.translation import _, breed_label
 from pages import shared
 from pages.live import alike, answering, answers, cropping, fragility, pasting, samples
@@ -154,11 +154,6 @@ def show_batch(kept: dict[str, dict | str], names: dict[str, str]) -> None:
     st.subheader(_("All {n} photos").format(n=len(kept)))
     st.dataframe(table, hide_index=True, key="batch", alt=_("All photos with both runs' answers"))
     shared.download(table.assign(photo=table["photo"].map(no_formula)), "photos")
-
-
-def no_formula(name: str) -> str:
-    """A file's name that a spreadsheet shows, and does not compute."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def chosen_files() -> list:

@@ -390,12 +390,32 @@ def test_several_views_are_a_run_of_their_own_with_the_mean_probability(trained)
     assert again["metrics"] == info["metrics"]
 
 
-def test_several_views_of_photos_from_elsewhere_have_the_temperature_from_home_if_they_were_evaluated_there(trained):
+def test_several_views_of_photos_from_elsewhere_come_after_those_at_home_which_give_the_temperature(trained):
     dataset.split("elsewhere", holdout=True)
     evaluate()
-    assert inference.evaluate("vit", "elsewhere", command="", views="ten-crop")["temperature"] is None
+    with pytest.raises(ModelError, match="First run: python -m dogpoc evaluate vit --data dogs --views ten-crop"):
+        inference.evaluate("vit", "elsewhere", command="", views="ten-crop")
     home = inference.evaluate("vit", "dogs", command="", views="ten-crop")
     assert inference.evaluate("vit", "elsewhere", command="", views="ten-crop")["temperature"] == home["temperature"]
+
+
+def test_several_views_never_take_the_name_of_another_run(trained, tiny_methods):
+    evaluate()
+    info = training.train(tiny_methods["cnn-frozen"], "dogs", name="vit-flip", command="")
+    with pytest.raises(ModelError, match="'vit-flip' is the name of another run"):
+        inference.evaluate("vit", "dogs", command="", views="flip")
+    assert artifacts.read_run("dogs", "vit-flip") == info
+
+
+def test_what_is_measured_of_a_network_holds_for_its_run_of_several_views_and_roles_go_to_others_first(trained):
+    evaluate()
+    once = inference.embed("vit", "dogs", command="")
+    several = inference.evaluate("vit", "dogs", command="", views="flip")
+    np.testing.assert_array_equal(artifacts.read_features(several), artifacts.read_features(once))
+    assert artifacts.embed_command(several) == "python -m dogpoc embed vit --data dogs"
+    assert artifacts.default_pair("dogs") == ("vit", "vit-flip")
+    artifacts.write_run({**once, "run": "zebra"}, {"logits.npy": artifacts.run_file(once, "logits.npy").read_bytes()})
+    assert artifacts.default_pair("dogs") == ("vit", "zebra")
 
 
 def test_a_run_of_several_views_answers_no_new_photo_and_says_which_run_does(trained):

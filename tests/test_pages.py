@@ -18,8 +18,9 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 from streamlit.web.server import server_util
 
-from dogpoc import artifacts, comparison, metrics, mistakes, taxonomy
+from dogpoc import artifacts, comparison, figures, metrics, mistakes, taxonomy
 from dogpoc.translation import percent, use_language
+from pages import shared
 from pages.shared import embedded
 
 APP = Path(__file__).parents[1] / "streamlit_app.py"
@@ -170,6 +171,18 @@ def test_another_site_is_refused_without_asking_any_host_for_this_machine_s_addr
     open_page("")
     assert not server_util.is_url_from_allowed_origins("http://another.example")
     assert server_util.is_url_from_allowed_origins("http://localhost:8501")
+
+
+def test_a_figure_is_drawn_once_for_each_language_and_each_value():
+    bars = [shared.drawn(figures.probability_bars, ["pug"], [p], "#000000") for p in (0.5, 0.5, 0.6)]
+    assert bars[0] is bars[1]
+    assert bars[1] is not bars[2]
+    use_language("fr")
+    try:
+        french = shared.drawn(figures.probability_bars, ["pug"], [0.5], "#000000")
+    finally:
+        use_language("en")
+    assert (bars[0].layout.separators, french.layout.separators) == (".,", ",\u202f")
 
 
 def test_the_start_page_says_both_accuracies_and_who_wins(store):

@@ -54,7 +54,8 @@ class Answer:
 def able_run(dataset: str, run: str) -> tuple[str | None, str]:
     """The run that answers new photos for `run`, and one line that says so where it is another one or none.
 
-    A frozen backbone does not come with the repository; without its file a complete run of the same network answers.
+    Frozen backbones and the largest weights do not come with the repository; without them a complete run of the same
+    network answers. For a run of several views of each photo, that of one view does.
     Raises ArtifactError.
     """
     info = artifacts.read_run(dataset, run)

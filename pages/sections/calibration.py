@@ -174,9 +174,7 @@ def show_abstaining(runs: dict[str, shared.Answers]) -> None:
         [pd.DataFrame(asdict(curve)).assign(run=runs[role].evaluation.run) for role, curve in curves.items()],
         ignore_index=True,
     )
-    shared.figure(
-        shared.drawn(figures.risk_coverage, curves, chosen), abstaining_words(counts, photos), table, "coverage"
-    )
+    shared.figure(figures.risk_coverage(curves, chosen), abstaining_words(counts, photos), table, "coverage")
 
 
 def abstaining_words(counts: dict[str, tuple[int, int]], photos: int) -> str:

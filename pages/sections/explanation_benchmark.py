@@ -17,7 +17,8 @@ def show() -> None:
         info = artifacts.read_run(shared.dataset(), run)
         record = artifacts.read_explanations(info)
         if record is None:
-            command = f"python -m dogpoc explain-benchmark --runs {run} --data {shared.dataset()}"
+            looking = artifacts.looking_once(info)["run"]
+            command = f"python -m dogpoc explain-benchmark --runs {looking} --data {shared.dataset()}"
             st.caption(_("Not measured for {run} yet. Run: `{command}`").format(run=run, command=command))
             continue
         rows = faithfulness.summarise(record)

@@ -77,10 +77,14 @@ def show(dataset: str, infos: list[dict], runs: dict[str, shared.Answers]) -> No
 
 
 def _is_yardstick(info: dict, runs: dict[str, shared.Answers]) -> bool:
-    models = {given.evaluation.info["method"]["backbone"]["model"] for given in runs.values()}
+    networks = {_network(given.evaluation.info) for given in runs.values()}
     own = {given.evaluation.run for given in runs.values()}
     untrained = info["method"]["trained"] == "nothing" and info["run"] not in own
-    return untrained and info["method"]["backbone"]["model"] in models
+    return untrained and _network(info) in networks
+
+
+def _network(info: dict) -> tuple:
+    return info["method"]["backbone"]["model"], shared.views(info)
 
 
 def other_source(dataset: str, names: dict[str, str]) -> str | None:

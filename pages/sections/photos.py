@@ -28,7 +28,10 @@ def show(dataset: str, runs: dict[str, shared.Answers]) -> None:
         )
     else:
         shared.figure(
-            shared.drawn(figures.photo_sizes, table), sizes_takeaway(table), table[["id", "width", "height"]], "sizes"
+            shared.drawn(figures.photo_sizes, table[["width", "height"]]),
+            sizes_takeaway(table),
+            table[["id", "width", "height"]],
+            "sizes",
         )
     _show_examples(dataset, runs)
 

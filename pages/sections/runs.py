@@ -114,7 +114,8 @@ def show_seeds(dataset: str, infos: list[dict], runs: dict[str, shared.Answers])
 
 def spread(dataset: str, infos: list[dict], run: str) -> comparison.Seeds:
     """The runs of the method of `run` on `dataset`, whatever their seed."""
-    method = next(info["method"]["name"] for info in infos if info["run"] == run)
+    own = next(info for info in infos if info["run"] == run)
+    method = " · ".join(filter(None, (own["method"]["name"], shared.views(own))))
     return _spread(method, [shared.answers(dataset, name) for name in comparison.sister_runs(infos, run)])
 
 

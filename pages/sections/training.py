@@ -130,21 +130,17 @@ def _accuracy_by_breeds(given: shared.Answers, sizes: list[int]) -> np.ndarray:
 def trained_on_parts(dataset: str, runs: dict[str, shared.Answers]) -> pd.DataFrame:
     """Runs of the same methods that were trained on a part of these photos only, with fewer breeds, on their own test
     photos."""
-    rows, whole = [], artifacts.read_dataset(dataset)["digest"]
+    rows, whole_digest = [], artifacts.read_dataset(dataset)["digest"]
     for other in artifacts.datasets():
-        part = artifacts.read_dataset(other)["digest"]
-        names = artifacts.runs(other) if part != whole and _is_part(other, part, dataset, whole) else []
+        digest = artifacts.read_dataset(other)["digest"]
+        is_part = digest != whole_digest and _is_part(other, digest, dataset, whole_digest)
+        names = artifacts.runs(other) if is_part else []
         for role, given in runs.items():
             own = given.evaluation
             for name in names:
                 info = artifacts.read_run(other, name)
-                same = info["method"]["name"] == own.info["method"]["name"] and info["seed"] == own.info["seed"]
-                if (
-                    info["trained_on"] == other
-                    and same
-                    and "views" not in info
-                    and set(info["breeds"]) < set(own.breeds)
-                ):
+                same = all(of(info) == of(own.info) for of in (_method_and_seed, shared.views))
+                if info["trained_on"] == other and same and set(info["breeds"]) < set(own.breeds):
                     numbers = info["metrics"]["test"]
                     right = round(numbers["top1_accuracy"] * numbers["photos"])
                     low, high = metrics.wilson_interval(right, numbers["photos"])
@@ -152,6 +148,10 @@ def trained_on_parts(dataset: str, runs: dict[str, shared.Answers]) -> pd.DataFr
                         (role, name, other, len(info["breeds"]), numbers["top1_accuracy"], float(low), float(high))
                     )
     return pd.DataFrame(rows, columns=["role", "run", "trained_on", "breeds", "accuracy", "low", "high"])
+
+
+def _method_and_seed(info: dict) -> tuple[str, int]:
+    return info["method"]["name"], info["seed"]
 
 
 @shared.kept

@@ -1,5 +1,6 @@
 """What two or more pages use: the sidebar's choice, cached loaders, photos, and a figure with its words and table."""
 
+import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -364,7 +365,7 @@ def download(table: pd.DataFrame, name: str) -> None:
     """A button that downloads `table` as CSV, written only when it is clicked."""
     st.download_button(
         _("Download CSV"),
-        lambda: table.to_csv(index=False).encode(),
+        lambda: table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode(),  # else a ; in a name splits a cell
         file_name=f"{dataset()}-{name}.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -380,6 +381,11 @@ def plain(text: str) -> str:
 
 
 # -- words about runs and photos ----------------------------------------------------------------------------------
+
+
+def views(info: dict) -> str | None:
+    """The kind of views of each photo that a run's answers are the mean of; None for one view."""
+    return info.get("views", {}).get("kind")
 
 
 def method_summary(info: dict) -> str:
