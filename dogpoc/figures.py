@@ -725,9 +725,11 @@ def search_history(losses: Sequence[float], pruned: Sequence[bool], usual: float
         x=order, y=best, mode="lines", line={"shape": "hv", "color": NEW}, name=_("best so far"), hovertemplate=hover
     )
     if usual is not None:
-        figure.add_hline(usual, line={"dash": "dot", "color": BASELINE}, annotation_text=_("recipe as it stands"))
+        ends, line, name = [order[0], order[-1]], {"dash": "dot", "color": BASELINE}, _("recipe as it stands")
+        figure.add_scatter(x=ends, y=[usual] * 2, mode="lines", line=line, name=name, hovertemplate=hover)
     figure.update_xaxes(title=_("trial"), fixedrange=True)
-    figure.update_yaxes(title=_("validation loss"), fixedrange=True, type="log")
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+    figure.update_yaxes(title=_("validation loss"), fixedrange=True, type="log", tickvals=ticks)
     return _finish(figure, 300)
 
 

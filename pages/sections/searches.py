@@ -1,5 +1,7 @@
 """Searches for the recipe of a method's head: every trial, and which parameter mattered."""
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -77,4 +79,8 @@ def _words(record: dict, trials: list[dict], usual: float | None) -> str:
 
 
 def _listed(params: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2g}" for name, value in params.items())
+    return ", ".join(f"{name} {_two_digits(value)}" for name, value in params.items())
+
+
+def _two_digits(value: float) -> str:
+    return number(value, max(1 - math.floor(math.log10(value)), 0)) if value else "0"
