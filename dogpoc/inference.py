@@ -499,8 +499,9 @@ def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = N
         "eager_agreement": _eager_agreement(trained, paths, partial.path, views),
     }
     stored = np.load(partial.path, mmap_mode="r")
-    if seen:
-        info.pop("unknown", None)  # measured with one view
+    if seen:  # what it makes of unknown breeds was measured with one view
+        info.pop("unknown", None)
+        info["commands"].pop("unknown", None)
     info["temperature"] = artifacts.temperature(info, photos, stored)
     info["doubt"] = artifacts.doubt(info, photos, stored)
     info["metrics"] = artifacts.measure(info, photos, stored)

@@ -108,7 +108,8 @@ def test_a_default_run_without_its_backbone_is_replaced_and_that_is_said(two_run
     assert list(json.loads(out)[0]["runs"]) == ["cnn-finetuned", "vit-finetuned"]
     code, _out, err = dogpoc("predict", photo(dogs), "--data", "dogs", "--baseline", "cnn-frozen")
     assert code == 2
-    assert "needs the pretrained backbone cnn.safetensors" in err
+    assert "needs cnn.safetensors" in err
+    assert "DOGPOC_WEIGHTS" in err
 
 
 def test_confusions_and_worst_breeds_are_ranked_for_programs_and_for_readers(two_runs, dogpoc):
@@ -199,7 +200,7 @@ def test_a_photo_comes_with_the_set_of_breeds_and_whether_it_is_strange(two_runs
 
     code, out, _err = dogpoc("predict", photo(dogs), "--data", "dogs", "--csv")
     lines = out.splitlines()
-    assert (code, lines[0], len(lines)) == (0, "photo,run,breed,probability,set,strange", 3)
+    assert (code, lines[0], len(lines)) == (0, '"photo","run","breed","probability","set","strange"', 3)
     assert "confidence: " in dogpoc("predict", photo(dogs), "--data", "dogs")[1]
 
     code, out, err = dogpoc("predict", photo(dogs), "--data", "dogs", "--confidence", 0.5)
