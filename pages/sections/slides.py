@@ -278,7 +278,7 @@ def _studies(runs: dict[str, shared.Answers]) -> None:
     st.markdown(
         _(
             "What earlier studies report was measured on other photos, other breeds and other splits: it stands beside "
-            "our numbers, it does not compare with them. Ours are the runs that are stored here."
+            "our numbers, it does not compare with them. Ours are the runs that are stored here, with 95 % intervals."
         )
     )
     ours = {}
@@ -287,8 +287,9 @@ def _studies(runs: dict[str, shared.Answers]) -> None:
             name = info["method"]["name"]
             own = info["trained_on"] == dataset and "test" in info.get("metrics", {}) and "views" not in info
             if own and "-seed" not in info["run"]:
-                share = percent(info["metrics"]["test"]["top1_accuracy"])
-                ours.setdefault(name, []).append(f"{share} ({dataset})")
+                numbers = info["metrics"]["test"]
+                share, low, high = (percent(numbers[f"top1_accuracy{end}"]) for end in ("", "_low", "_high"))
+                ours.setdefault(name, []).append(f"{share} [{low} – {high}] ({dataset})")
     stand_ins = {method.stands_for: name for name, method in METHODS.items() if method.stands_for}
     rows = [_study_row(method, ours, stand_ins) for method in METHODS.values() if method.published]
     st.table(pd.DataFrame(rows).set_index(_("method")))
