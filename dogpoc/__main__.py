@@ -92,7 +92,7 @@ def train(
             trained=number(info["trained_parameters"]),
             parameters=number(info["parameters"]),
             seconds=number(info["train_seconds"]),
-            command=f"python -m dogpoc evaluate {run} --data {data}",
+            command=artifacts.evaluate_command(data, run),
         )
     )
 
@@ -464,11 +464,12 @@ def _runnable_pair(data: str, baseline: str | None, new: str | None) -> list[str
     for asked, default in zip((baseline, new), artifacts.default_pair(data), strict=True):
         info = artifacts.read_run(data, asked or default)
         info = info if asked else artifacts.looking_once(info)
-        other = artifacts.stand_in(info) if not asked and artifacts.missing_weights(info) else None
+        missing = None if asked else artifacts.missing_weights(info)
+        other = artifacts.stand_in(info) if missing else None
         if other:
             typer.echo(
                 _("{run} needs {file}, which is not on this machine: {other} answers in its place").format(
-                    run=default, file=artifacts.missing_weights(info)[0], other=other
+                    run=default, file=missing[0], other=other
                 ),
                 err=True,
             )

@@ -26,7 +26,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -333,19 +333,20 @@ def read_run(dataset: str, name: str) -> dict:
     """run.json of run `name` on `dataset`, checked against its own digest."""
     path = run_folder(dataset, name) / "run.json"
     try:
-        info = _read_record(path, _evaluate(dataset, name))
+        info = _read_record(path, evaluate_command(dataset, name))
     except OSError:
         message = _("no run '{run}' for dataset '{dataset}'; found: {found}. Run: {command}")
         found = ", ".join(all_runs(dataset)) or _("none")
         raise ArtifactError(
-            message.format(run=name, dataset=dataset, found=found, command=_evaluate(dataset, name))
+            message.format(run=name, dataset=dataset, found=found, command=evaluate_command(dataset, name))
         ) from None
     if (info["dataset"], info["run"]) != (dataset, name):
-        raise ArtifactError(_damaged(path, _evaluate(dataset, name)))
+        raise ArtifactError(_damaged(path, evaluate_command(dataset, name)))
     return info
 
 
-def _evaluate(dataset: str, name: str) -> str:
+def evaluate_command(dataset: str, name: str) -> str:
+    """The command that makes what is stored of a run, for those who miss it."""
     return f"python -m dogpoc evaluate {name} --data {dataset}"
 
 
@@ -359,11 +360,11 @@ def run_file(info: Mapping, name: str) -> Path:
                 dataset=info["dataset"],
                 file=name,
                 found=", ".join(info["files"]) or _("none"),
-                command=_evaluate(info["dataset"], info["run"]),
+                command=evaluate_command(info["dataset"], info["run"]),
             )
         )
     folder = run_folder(info["dataset"], info["run"])
-    evaluate = _evaluate(info["dataset"], info["run"])
+    evaluate = evaluate_command(info["dataset"], info["run"])
     return _checked_file(folder, info, name, embed_command(info) if name in EMBEDDING_FILES else evaluate)
 
 
@@ -371,6 +372,12 @@ def trained_run(info: Mapping) -> dict:
     """run.json of the run that was trained: its weights give the answers of `info`, on whatever photos and by however
     many views of each (python -m dogpoc evaluate --views)."""
     return read_run(info["trained_on"], info["views"]["of"] if "views" in info else info["run"])
+
+
+def kind_of_views(info: Mapping) -> str | None:
+    """The kind of views of each photo that a run's answers are the mean of (dogpoc.methods.VIEWS); None for
+    one view."""
+    return info["views"]["kind"] if "views" in info else None
 
 
 def looking_once(info: Mapping) -> Mapping:
@@ -390,7 +397,7 @@ def missing_weights(info: Mapping) -> tuple[str, str] | None:
     if backbone and not find_weights(backbone["file"]):
         return backbone["file"], _("put the file into weights/ or a folder named by DOGPOC_WEIGHTS")
     if is_left_out(trained, WEIGHTS):
-        command = f"{trained['commands']['train']} --force && {_evaluate(trained['dataset'], trained['run'])}"
+        command = f"{trained['commands']['train']} --force && {evaluate_command(trained['dataset'], trained['run'])}"
         remedy = _("the file is too large to ship; to make it and the numbers that belong to it, run: {command}")
         return f"{trained['run']}/{WEIGHTS}", remedy.format(command=command)
     return None
@@ -418,9 +425,8 @@ def default_pair(dataset: str) -> tuple[str, str]:
     if {BASELINE, NEW} <= set(names):
         return BASELINE, NEW
     names.sort(key=lambda name: _has_views(dataset, name))
-    baseline = BASELINE if BASELINE in names else names[0]
-    new = NEW if NEW in names else next(name for name in names if name != baseline)
-    return baseline, new if new != baseline else names[1]
+    baseline = BASELINE if BASELINE in names else next(name for name in names if name != NEW)
+    return baseline, NEW if NEW in names else next(name for name in names if name != baseline)
 
 
 def _has_views(dataset: str, name: str) -> bool:
@@ -489,21 +495,19 @@ def read_features(info: Mapping) -> np.ndarray | None:
 
     None where `python -m dogpoc embed` has not been run for this run and photo table. Raises ArtifactError.
     """
-    info = looking_once(info)
-    return _read_embedding(info, "features.npy", info["embedding"]["dimensions"]) if has_embedding(info) else None
+    return _read_embedding(info, "features.npy")
 
 
 def read_map(info: Mapping) -> np.ndarray | None:
     """(N, 2) float16 t-SNE of a run's features, rows and errors as read_features."""
-    info = looking_once(info)
-    return _read_embedding(info, "map.npy", 2) if has_embedding(info) else None
+    return _read_embedding(info, "map.npy", 2)
 
 
 def read_projection(info: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
     """What brings a new photo's features among those of read_features, by embedding.project: mean (D,) and basis
     (D, d), float32; None and errors as read_features."""
-    info = looking_once(info)
-    if not has_embedding(info):
+    info = _embedded(info)
+    if info is None:
         return None
     path = run_file(info, "projection.safetensors")
     try:
@@ -520,10 +524,12 @@ def read_projection(info: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
 EMBEDDING_READERS = (read_features, read_map, read_projection)
 
 
-def has_embedding(info: Mapping) -> bool:
-    """Whether the features of a run are stored, and for the photo table that is."""
+def _embedded(info: Mapping) -> Mapping | None:
+    """run.json of the run with the features of the run's network, if they are stored and for the photo table that
+    is."""
+    info = looking_once(info)
     made = info.get("embedding")
-    return made is not None and made["photos_digest"] == read_dataset(info["dataset"])["digest"]
+    return info if made and made["photos_digest"] == read_dataset(info["dataset"])["digest"] else None
 
 
 def embed_command(info: Mapping) -> str:
@@ -536,8 +542,13 @@ def table_rows(evaluation: Evaluation) -> np.ndarray:
     return pd.Index(read_photos(evaluation.dataset)["id"]).get_indexer(evaluation.photos["id"])
 
 
-def _read_embedding(info: Mapping, name: str, columns: int) -> np.ndarray:
-    expected = (len(read_photos(info["dataset"])), columns)
+def _read_embedding(info: Mapping, name: str, columns: int | None = None) -> np.ndarray | None:
+    """File `name` of the features' run, `columns` wide (by default: as the features); None and errors as
+    read_features."""
+    info = _embedded(info)
+    if info is None:
+        return None
+    expected = (len(read_photos(info["dataset"])), columns or info["embedding"]["dimensions"])
     return _read_half(run_file(info, name), info["files"][name], expected, embed_command(info))
 
 
@@ -562,7 +573,7 @@ def _check_half(path: Path, array: np.ndarray, expected: tuple[int, ...], comman
         )
 
 
-# -- explanations -------------------------------------------------------------------------------------------------
+# -- measurements of a run ----------------------------------------------------------------------------------------
 
 
 def read_explanations(info: Mapping) -> dict | None:
@@ -570,21 +581,17 @@ def read_explanations(info: Mapping) -> dict | None:
 
     None where it was not run for this run's weights and photo table. Raises ArtifactError.
     """
-    info = looking_once(info)
-    if EXPLANATIONS not in info["files"]:
-        return None
-    path = run_file(info, EXPLANATIONS)
-    command = f"python -m dogpoc explain-benchmark --runs {info['run']} --data {info['dataset']}"
-    try:
-        record = json.loads(path.read_bytes())
-        whole = all(isinstance(record[part], list) for part in ("photos", "mosaics", "randomised"))
-        made_now = _measured_from(info).items() <= record.items()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        whole = made_now = False
-    if not whole:
-        message = _("{path} is not a benchmark of explanations. Run: {command}")
-        raise ArtifactError(message.format(path=path, command=command))
-    return record if made_now else None
+    message = _("{path} is not a benchmark of explanations. Run: {command}")
+    return _read_measurement(info, EXPLANATIONS, _are_explanations, message, explain_command(info))
+
+
+def _are_explanations(record: Mapping) -> bool:
+    return all(isinstance(record[part], list) for part in ("photos", "mosaics", "randomised"))
+
+
+def explain_command(info: Mapping) -> str:
+    """The command that measures the explanations of a run, for those who miss it."""
+    return f"python -m dogpoc explain-benchmark --runs {looking_once(info)['run']} --data {info['dataset']}"
 
 
 def read_fixres(info: Mapping) -> dict | None:
@@ -592,24 +599,38 @@ def read_fixres(info: Mapping) -> dict | None:
 
     None where it was not run for this run's weights and photo table. Raises ArtifactError.
     """
+    message = _("{path} is not a grid of train and test sizes. Run: {command}")
+    return _read_measurement(info, FIXRES, _is_grid, message, fixres_command(info))
+
+
+def _is_grid(record: Mapping) -> bool:
+    sizes = len(record["sizes"])
+    with_norm = record.get("with_norm")  # None where the network ends in no norm; earlier records do not have it
+    whole = np.shape(record["grid"]) == (sizes, sizes) and len(record["as_trained"]) == sizes
+    return whole and isinstance(record["views"], dict) and (with_norm is None or np.shape(with_norm) == (sizes,))
+
+
+def fixres_command(info: Mapping) -> str:
+    """The command that measures a run at each pair of train and test size, for those who miss it."""
+    return f"python -m dogpoc fixres {looking_once(info)['run']} --data {info['dataset']}"
+
+
+def _read_measurement(
+    info: Mapping, name: str, is_whole: Callable[[Mapping], bool], message: str, command: str
+) -> dict | None:
+    """JSON file `name` of the run that looks once; None where there is none of its weights and photo table as they
+    are now. Raises ArtifactError(message) with `path` and `command` unless `is_whole` says yes of it."""
     info = looking_once(info)
-    if FIXRES not in info["files"]:
+    if name not in info["files"]:
         return None
-    path = run_file(info, FIXRES)
+    path = run_file(info, name)
     try:
         record = json.loads(path.read_bytes())
-        whole = np.shape(record["grid"]) == (len(record["sizes"]), len(record["sizes"]))
-        whole = whole and len(record["as_trained"]) == len(record["sizes"]) and isinstance(record["views"], dict)
-        with_norm = record.get("with_norm")  # None where the network ends in no norm; earlier records do not have it
-        whole = whole and (with_norm is None or np.shape(with_norm) == (len(record["sizes"]),))
-        made_now = _measured_from(info).items() <= record.items()
+        whole, made_now = is_whole(record), _measured_from(info).items() <= record.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = made_now = False
     if not whole:
-        command = f"python -m dogpoc fixres {info['run']} --data {info['dataset']}"
-        raise ArtifactError(
-            _("{path} is not a grid of train and test sizes. Run: {command}").format(path=path, command=command)
-        )
+        raise ArtifactError(message.format(path=path, command=command))
     return record if made_now else None
 
 

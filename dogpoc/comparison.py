@@ -14,7 +14,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from dogpoc import DogpocError, metrics
-from dogpoc.artifacts import Evaluation
+from dogpoc.artifacts import Evaluation, kind_of_views
 from dogpoc.translation import _, ngettext, number, points
 
 ALPHA = 0.05  # of every test; intervals are 1 - ALPHA
@@ -355,7 +355,7 @@ def sister_runs(infos: list[dict], run: str) -> list[str]:
 
 def _without_seed(info: dict) -> tuple:
     method = {key: value for key, value in info["method"].items() if key not in ("seed", "summary", "source")}
-    seen = repr(info["preprocessing"]), info.get("views", {}).get("kind")
+    seen = repr(info["preprocessing"]), kind_of_views(info)
     return info["dataset"], info["trained_on"], info["photos_digest"], repr(method), *seen
 
 

@@ -53,13 +53,13 @@ def fill_grid(
     measured = stored if key.items() <= stored.items() else {}
     if "with_norm" in measured:
         return measured
-    table = artifacts.read_photos(dataset_name)
     if info["trained_on"] != dataset_name:
         raise ModelError(
             _("{run} was trained on {home}: its heads are trained anew there; choose --data {home}").format(
                 run=run, home=info["trained_on"]
             )
         )
+    table = artifacts.read_photos(dataset_name)
     parts = {split: table[table["split"] == split] for split in SPLITS}
     paths = {split: dataset.require_photos(part) for split, part in parts.items()}
     labels = {

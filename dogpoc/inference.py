@@ -459,7 +459,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = N
     Resumes where a killed evaluation stopped. Returns run.json. Errors: ArtifactError, ModelError, DatasetError.
     """
     found = find_trained(run, dataset_name)
-    trained, views = artifacts.trained_run(found), views or found.get("views", {}).get("kind", "centre")
+    trained, views = artifacts.trained_run(found), views or artifacts.kind_of_views(found) or "centre"
     name = trained["run"] if views == "centre" else f"{trained['run']}-{views}"
     seen = {} if views == "centre" else {"views": {"kind": views, "of": trained["run"]}}
     if seen:
@@ -516,9 +516,7 @@ def _require_place_for(name: str, seen: dict, trained: dict, dataset_name: str) 
         if (stored.get("views"), stored["trained_on"]) != (seen["views"], trained["dataset"]):
             raise ModelError(_("'{run}' is the name of another run: rename that one").format(run=name))
     if dataset_name != trained["dataset"] and name not in artifacts.all_runs(trained["dataset"]):
-        command = (
-            f"python -m dogpoc evaluate {trained['run']} --data {trained['dataset']} --views {seen['views']['kind']}"
-        )
+        command = f"{artifacts.evaluate_command(trained['dataset'], trained['run'])} --views {seen['views']['kind']}"
         raise ModelError(_("'{run}' has no temperature yet. First run: {command}").format(run=name, command=command))
 
 
@@ -652,7 +650,7 @@ def meet_unknown(run: str, dataset_name: str, photos: str, *, command: str, prog
     if not info.get("doubt"):
         raise ModelError(
             _("run '{run}' has no thresholds: it was not validated. Run: {command}").format(
-                run=run, command=f"python -m dogpoc evaluate {run} --data {dataset_name}"
+                run=run, command=artifacts.evaluate_command(dataset_name, run)
             )
         )
     paths = dataset.photos_in(photos)

@@ -13,7 +13,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from dogpoc import artifacts, dataset, metrics, quiz
+from dogpoc import artifacts, metrics, quiz
 from dogpoc.translation import use_language
 
 APP = Path(__file__).parents[1] / "streamlit_app.py"
@@ -98,12 +98,8 @@ def store_run(table: pd.DataFrame, name: str, seed: int) -> None:
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch) -> Path:
+def store(workplace) -> Path:
     """A dataset of 24 generated test photos of 5 breeds with two runs on it. Returns the photos' folder."""
-    for name in ("artifacts", "data", "cache"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(f"DOGPOC_{name.upper()}", str(tmp_path / name))
-    monkeypatch.setattr(dataset, "CHECKOUT", tmp_path / "nowhere")
     use_language("en")
     st.cache_data.clear()
     st.cache_resource.clear()
@@ -112,13 +108,13 @@ def store(tmp_path, monkeypatch) -> Path:
         file = io.BytesIO()
         Image.fromarray(np.random.default_rng(n).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(file, "JPEG")
         data, breed = file.getvalue(), BREEDS[n % 5]
-        (tmp_path / "data" / f"{n}.jpg").write_bytes(data)
+        (workplace / "data" / f"{n}.jpg").write_bytes(data)
         rows.append((f"{breed}/{n:02}.jpg", breed, "test", n, hashlib.sha256(data).hexdigest(), 32, 24, len(data)))
     table = pd.DataFrame(rows, columns=artifacts.PHOTO_COLUMNS).sort_values("id", ignore_index=True)
     artifacts.write_photos("dogs", table)
     store_run(table, "one", 1)
     store_run(table, "two", 2)
-    return tmp_path / "data"
+    return workplace / "data"
 
 
 def open_quiz() -> AppTest:

@@ -17,8 +17,7 @@ def show() -> None:
         info = artifacts.read_run(shared.dataset(), run)
         record = artifacts.read_explanations(info)
         if record is None:
-            looking = artifacts.looking_once(info)["run"]
-            command = f"python -m dogpoc explain-benchmark --runs {looking} --data {shared.dataset()}"
+            command = artifacts.explain_command(info)
             st.caption(_("Not measured for {run} yet. Run: `{command}`").format(run=run, command=command))
             continue
         rows = faithfulness.summarise(record)

@@ -47,7 +47,7 @@ def show(dataset: str, infos: list[dict], runs: dict[str, shared.Answers]) -> No
             _(
                 "These two runs have no answers on photos from another source. To make them, run: `{command}`, and "
                 "the same for the other run."
-            ).format(command=f"python -m dogpoc evaluate {next(iter(names))} --data {shared.HOLDOUT}")
+            ).format(command=artifacts.evaluate_command(shared.HOLDOUT, next(iter(names))))
         )
     rows = scored(dataset, other, {**names, **yardsticks})
     table = pd.DataFrame(
@@ -84,7 +84,7 @@ def _is_yardstick(info: dict, runs: dict[str, shared.Answers]) -> bool:
 
 
 def _network(info: dict) -> tuple:
-    return info["method"]["backbone"]["model"], shared.views(info)
+    return info["method"]["backbone"]["model"], artifacts.kind_of_views(info)
 
 
 def other_source(dataset: str, names: dict[str, str]) -> str | None:

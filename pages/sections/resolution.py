@@ -25,7 +25,7 @@ def show(dataset: str, runs: dict[str, shared.Answers]) -> None:
         st.markdown(f"**{shared.MARK[role]} {info['run']}**")
         record = artifacts.read_fixres(info)
         if record is None:
-            command = f"python -m dogpoc fixres {artifacts.looking_once(info)['run']} --data {dataset}"
+            command = artifacts.fixres_command(info)
             st.caption(_("Not measured for {run} yet. Run: `{command}`").format(run=info["run"], command=command))
             continue
         sizes = list(map(str, record["sizes"]))

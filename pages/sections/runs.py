@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dogpoc import comparison, figures
+from dogpoc import artifacts, comparison, figures
 from dogpoc.translation import _, percent, points
 from pages import shared
 
@@ -115,7 +115,7 @@ def show_seeds(dataset: str, infos: list[dict], runs: dict[str, shared.Answers])
 def spread(dataset: str, infos: list[dict], run: str) -> comparison.Seeds:
     """The runs of the method of `run` on `dataset`, whatever their seed."""
     own = next(info for info in infos if info["run"] == run)
-    method = " · ".join(filter(None, (own["method"]["name"], shared.views(own))))
+    method = " · ".join(filter(None, (own["method"]["name"], artifacts.kind_of_views(own))))
     return _spread(method, [shared.answers(dataset, name) for name in comparison.sister_runs(infos, run)])
 
 

@@ -139,7 +139,7 @@ def trained_on_parts(dataset: str, runs: dict[str, shared.Answers]) -> pd.DataFr
             own = given.evaluation
             for name in names:
                 info = artifacts.read_run(other, name)
-                same = all(of(info) == of(own.info) for of in (_method_and_seed, shared.views))
+                same = all(of(info) == of(own.info) for of in (_method_and_seed, artifacts.kind_of_views))
                 if info["trained_on"] == other and same and set(info["breeds"]) < set(own.breeds):
                     numbers = info["metrics"]["test"]
                     right = round(numbers["top1_accuracy"] * numbers["photos"])

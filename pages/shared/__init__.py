@@ -383,11 +383,6 @@ def plain(text: str) -> str:
 # -- words about runs and photos ----------------------------------------------------------------------------------
 
 
-def views(info: dict) -> str | None:
-    """The kind of views of each photo that a run's answers are the mean of; None for one view."""
-    return info.get("views", {}).get("kind")
-
-
 def method_summary(info: dict) -> str:
     """A run's method in plain words, and its size."""
     return _("{method}. {parameters} million parameters, {trained} trained.").format(
