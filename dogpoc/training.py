@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,14 +18,22 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms import v2
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from dogpoc import artifacts, dataset, inference, metrics
 from dogpoc.inference import ModelError
 from dogpoc.methods import Backbone, Method, Preprocessing, Recipe, record
 from dogpoc.photo import read_photo
-from dogpoc.translation import _
+from dogpoc.translation import _, number, percent
 
 HISTORY = ("epoch", "phase", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds")
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way from a phase's first weights to its last
@@ -315,7 +324,7 @@ def _fit(
         report_to="none",
         seed=seed,
         data_seed=seed,
-        disable_tqdm=not progress,
+        disable_tqdm=True,
     )
     epochs = _Epochs(parts[0])
     epochs.trainer = trainer = _Trainer(
@@ -325,7 +334,7 @@ def _fit(
         eval_dataset=parts[1],
         optimizers=(_optimizer(fitted.model, recipe), None),
         compute_metrics=_accuracy,
-        callbacks=[epochs, EarlyStoppingCallback(recipe.patience), *callbacks],
+        callbacks=[epochs, EarlyStoppingCallback(recipe.patience), *callbacks, *([_Progress()] if progress else [])],
     )
     trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
@@ -424,6 +433,25 @@ class _Epochs(TrainerCallback):
         photos, loss, right = self.trainer.seen
         seconds = time.perf_counter() - self.start
         self.trainer.log({"train_loss": loss / photos, "train_accuracy": right / photos, "train_seconds": seconds})
+
+
+class _Progress(ProgressCallback):
+    """The Trainer's progress bar, with a line for each epoch instead of its raw records."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and "eval_loss" in logs:
+            before = state.log_history[-2]  # the training part of the same epoch
+            line = _("epoch {epoch}: {accuracy} right in validation (training {learnt}), log loss {loss} ({fitted})")
+            self.training_bar.write(
+                line.format(
+                    epoch=number(round(logs["epoch"])),
+                    accuracy=percent(logs["eval_accuracy"]),
+                    loss=number(logs["eval_loss"], 3),
+                    learnt=percent(before["train_accuracy"]),
+                    fitted=number(before["train_loss"], 3),
+                ),
+                file=sys.stderr,
+            )
 
 
 def _accuracy(prediction) -> dict[str, float]:

@@ -47,6 +47,15 @@ def test_a_frozen_backbone_stores_its_new_head_alone(table, tiny_methods):
     assert list(history["phase"].unique()) == ["probe"]
 
 
+def test_progress_is_a_line_for_each_epoch_and_nothing_on_standard_output(table, tiny_methods, capfd):
+    history = artifacts.read_history(train(tiny_methods, "cnn-frozen", progress=True))
+    out, err = capfd.readouterr()
+    told = [line.split("epoch ")[1] for line in err.splitlines() if "epoch " in line]
+    assert [line.split(":")[0] for line in told] == ["1", "2", "3"]
+    assert f"log loss {history['validation_loss'].iloc[-1]:.3f} ({history['train_loss'].iloc[-1]:.3f})" in told[-1]
+    assert out == "" and "{'" not in err
+
+
 def test_finetuning_follows_the_probe_and_stores_every_weight_in_half_precision(table, tiny_methods):
     info = train(tiny_methods, "vit-finetuned")
     assert info["trained_parameters"] == info["parameters"]
