@@ -36,13 +36,17 @@ def project(features: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.nda
 
 def project_tsne(features: np.ndarray, seed: int = 0) -> np.ndarray:
     """t-SNE of features (N, d) by the angle between them: (N, 2) float32. Neighbours stay neighbours; distances
-    between groups and the size of a group mean nothing. Fewer than 4 photos: their first two columns."""
+    between groups and the size of a group mean nothing. Fewer than 4 photos: their first two columns; all photos in
+    one direction, as a run sees them that learnt nothing: all in one place."""
     if len(features) < 4:
         return np.asarray(features[:, :2], dtype=np.float32)
+    units = _units(features)
+    if not np.ptp(units, axis=0).any():  # scikit-learn would divide by 0, and then crash
+        return np.zeros((len(units), 2), dtype=np.float32)
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(_units(features))
+    places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(units)
     return places.astype(np.float32)
 
 

@@ -123,6 +123,12 @@ def test_a_few_photos_have_a_map_too(photos):
     assert np.isfinite(places).all()
 
 
+@pytest.mark.parametrize("direction", [np.zeros(4), np.ones(4)])
+def test_photos_that_are_all_the_same_to_a_run_lie_in_one_place(direction):
+    """A network that collapsed in training gives such features; scikit-learn's t-SNE ends the process on them."""
+    np.testing.assert_array_equal(embedding.project_tsne(np.tile(direction, (40, 1))), np.zeros((40, 2)))
+
+
 # -- stored -------------------------------------------------------------------------------------------------------
 
 
