@@ -291,6 +291,10 @@ def compare(baseline: str, new: str, data: Data, as_json: Json = False) -> None:
     else:
         typer.echo(comparison.verdict(result))
         typer.echo(comparison.caveat())
+        for run in evaluations:
+            counts = metrics.confusions(run.logits, run.true).counts
+            if words := comparison.guess_words(run.run, counts, run.breeds):
+                typer.echo(words)
 
 
 def _statistics(run: artifacts.Evaluation, spread) -> dict:
@@ -300,6 +304,7 @@ def _statistics(run: artifacts.Evaluation, spread) -> dict:
         "run": run.run,
         **artifacts.measure_part(run),
         "temperature": run.info.get("temperature"),
+        "most_frequent_breed": np.bincount(run.true).max() / len(run.true),
         "confidence_gap": metrics.confidence_gap(run.logits, run.true),
         "abstaining": [
             dict(zip(("threshold", "answered", "right"), (t, *metrics.abstaining(probs, run.true, t)), strict=True))

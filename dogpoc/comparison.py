@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 
 from dogpoc import DogpocError, metrics
 from dogpoc.artifacts import Evaluation, kind_of_views
-from dogpoc.translation import _, ngettext, number, points
+from dogpoc.translation import _, breed_label, ngettext, number, percent, points
 
 ALPHA = 0.05  # of every test; intervals are 1 - ALPHA
 VERDICTS = ("better", "worse", "no evidence")  # of new, on a breed
@@ -431,6 +431,29 @@ def _sentence(winner: str | None) -> str:
         "{difference} [{low}, {high}] (exact McNemar p {p}); new mends {mended_photos} and breaks {broken}; "
         "better on {better_breeds}, worse on {worse}, no evidence either way on {undecided}."
     )
+
+
+def guess_words(run: str, counts: np.ndarray, breeds: list[str]) -> str:
+    """What to know of a run that is not surely better than a guess which looks at no photo; "" of any other.
+
+    counts: (C, C) photos, rows true breeds, columns answers.
+
+    >>> from dogpoc.translation import use_language; use_language("en")
+    >>> guess_words("cnn", np.array([[0, 6], [0, 8]]), ["beagle", "pug"])
+    'cnn calls every photo pug: it has learnt nothing that tells these breeds apart.'
+    """
+    answers = np.flatnonzero(counts.any(axis=0))
+    if len(counts) > 1 and len(answers) == 1:
+        words = _("{run} calls every photo {breed}: it has learnt nothing that tells these breeds apart.")
+        return words.format(run=run, breed=breed_label(breeds[answers[0]]))
+    most_frequent = counts.sum(axis=1).max() / counts.sum()
+    if len(counts) < 2 or metrics.wilson_interval(counts.trace(), counts.sum())[0] > most_frequent:
+        return ""
+    words = _(
+        "{run} is not surely better than always naming the most frequent breed, which is right on {share} of these "
+        "photos."
+    )
+    return words.format(run=run, share=percent(most_frequent))
 
 
 def caveat() -> str:

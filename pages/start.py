@@ -28,6 +28,7 @@ for cell, (role, given) in zip(cells, runs.items(), strict=False):
         st.metric(f"{shared.MARK[role]} {shared.role_name(role)}", percent(correct / result.photos))
         st.markdown(_("of the photos named correctly"))
         st.caption(shared.interval(*metrics.wilson_interval(correct, result.photos)))
+        shared.guess_note(given)
         st.caption(f"**{given.evaluation.run}**: {shared.method_summary(given.evaluation.info)}")
 with cells[2].container(gap="xsmall"):
     st.metric(_("Difference"), points(result.difference))

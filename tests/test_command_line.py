@@ -69,6 +69,10 @@ def test_from_photos_to_a_verdict(two_runs, dogpoc, dogs):
     assert numbers["photos"] == rows[0]["photos"]
     counts = ("both_right", "only_baseline", "only_new", "both_wrong")
     assert sum(numbers[key] for key in counts) == numbers["photos"]
+    code, out, _err = dogpoc("compare", "cnn-frozen", "vit-finetuned", "--data", "dogs")
+    for run in numbers["runs"].values():
+        blind = run["top1_accuracy_low"] <= run["most_frequent_breed"]
+        assert any(f"{run['run']} {words}" in out for words in ("calls every photo", "is not surely better")) == blind
 
     code, out, _err = dogpoc("predict", photo(dogs), photo(dogs), "--data", "dogs", "--json", "--top", 3)
     answers = json.loads(out)

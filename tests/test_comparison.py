@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from dogpoc import DogpocError, comparison, metrics
 from dogpoc.artifacts import Evaluation
-from dogpoc.comparison import ComparisonError, compare, mcnemar_p, tango_interval, verdict
+from dogpoc.comparison import ComparisonError, compare, guess_words, mcnemar_p, tango_interval, verdict
 from dogpoc.translation import use_language
 
 
@@ -409,6 +409,21 @@ def worded(only_baseline: int, only_new: int, photos: int = 1600, **changes) -> 
         **{"better": ["a", "b", "c"], "worse": [], "undecided": 44, **changes},
     )
     return verdict(c).replace("\u00a0", " ").replace("\u2212", "-")
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([[30, 10], [0, 20]], ""),
+        ([[30, 10], [15, 5]], "cnn is not surely better than always naming the most frequent breed"),
+        ([[0, 40], [0, 20]], "cnn calls every photo pug"),
+        ([[40]], ""),
+    ],
+)  # fmt: skip
+def test_a_run_that_is_no_better_than_a_blind_guess_is_called_so(counts, said):
+    words = guess_words("cnn", np.array(counts), ["beagle", "pug"]).replace("\u00a0", " ")
+    assert words.startswith(said)
+    assert bool(words) == bool(said)
 
 
 def test_the_verdict_says_who_is_better_by_how_much_how_surely_and_where():

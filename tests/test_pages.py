@@ -72,6 +72,7 @@ def store_run(table: pd.DataFrame, name: str, skill: float, dataset: str = "dogs
             "trained": "everything" if everything else "head",
             "backbone": {"model": name.split("-")[0]},
         },
+        "backbone": {"file": "a file", "sha256": ""},
         "seed": int(name.partition("-seed")[2] or 0),
         "preprocessing": {"size": 224},
         "breeds": BREEDS,
@@ -199,6 +200,33 @@ def test_the_start_page_says_both_accuracies_and_who_wins(store):
     mended, broken = (right[1] & ~right[0]).sum(), (right[0] & ~right[1]).sum()
     assert f"mends {mended} photos that the baseline gets wrong and breaks {broken} that it gets right" in words(app)
     assert "part of ImageNet's training set" in app.info[0].value
+
+
+@pytest.mark.parametrize(
+    ("taught", "said"),
+    [([True, True], "The backbones were"), ([True, False], "The backbone of"), ([False, False], None)],
+)
+def test_only_pretrained_backbones_may_have_seen_test_photos(store, taught, said):
+    for name, pretrained in zip(("mobilenetv2-frozen", "vit-tiny-finetuned"), taught, strict=True):
+        if not pretrained:
+            artifacts.write_run({**artifacts.read_run("dogs47", name), "backbone": None}, {})
+    notes = [info.value for info in open_page().info]
+    assert ([said in note for note in notes] if said else notes) == ([True] if said else [])
+
+
+def test_a_run_that_is_no_better_than_a_blind_guess_is_called_so(store):
+    words_of = {
+        "calls every photo beagle": lambda logits: np.where(
+            np.arange(len(BREEDS)) == BREEDS.index("beagle"), 9, logits * 0
+        ),
+        "is not surely better than always naming the most frequent breed": lambda logits: logits[:, ::-1],
+    }
+    for said, change in words_of.items():
+        store_run_with(store, "mobilenetv2-frozen", lambda logits, change=change: change(logits).astype(np.float32))
+        for page in ("", "metrics"):
+            shown = words(open_page(page))
+            assert shown.count("mobilenetv2-frozen " + said) == 1
+            assert "vit-tiny-finetuned " + said not in shown
 
 
 def test_the_usual_runs_are_chosen_and_the_url_chooses_others(store):

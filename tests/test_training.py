@@ -53,7 +53,8 @@ def test_progress_is_a_line_for_each_epoch_and_nothing_on_standard_output(table,
     told = [line.split("epoch ")[1] for line in err.splitlines() if "epoch " in line]
     assert [line.split(":")[0] for line in told] == ["1", "2", "3"]
     assert f"log loss {history['validation_loss'].iloc[-1]:.3f} ({history['train_loss'].iloc[-1]:.3f})" in told[-1]
-    assert out == "" and "{'" not in err
+    assert out == ""
+    assert "{'" not in err
 
 
 def test_finetuning_follows_the_probe_and_stores_every_weight_in_half_precision(table, tiny_methods):

@@ -36,6 +36,7 @@ def _card(role: str, given: shared.Answers) -> None:
     st.metric(name, percent(numbers["top1_accuracy"]))
     st.markdown(_("top-1 accuracy"))
     st.caption(shared.interval(numbers["top1_accuracy_low"], numbers["top1_accuracy_high"]))
+    shared.guess_note(given)
 
 
 def _counts(result: Comparison) -> None:

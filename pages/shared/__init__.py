@@ -402,14 +402,26 @@ def winner_sentence(result: comparison.Comparison) -> str:
 def breeds_sentence(result: comparison.Comparison) -> str:
     """On how many breeds the runs differ beyond chance."""
     return _(
-        "The new method is better on {better} breeds and worse on {worse}; on {undecided} these photos show no "
-        "difference beyond chance (exact McNemar test per breed, Benjamini-Hochberg at 5 %)."
-    ).format(better=len(result.better), worse=len(result.worse), undecided=result.undecided)
+        "Of {breeds} breeds, the new method is better on {better} and worse on {worse}; on {undecided} these photos "
+        "show no difference beyond chance (exact McNemar test per breed, Benjamini-Hochberg at 5 %)."
+    ).format(
+        breeds=len(result.breeds),
+        better=len(result.better),
+        worse=len(result.worse),
+        undecided=result.undecided,
+    )
 
 
 def interval(low: float, high: float, write: Callable[[float], str] = percent) -> str:
     """A 95 % interval in words."""
     return _("95 % interval {low} – {high}").format(low=write(low), high=write(high))
+
+
+def guess_note(given: Answers) -> None:
+    """Beside the accuracy of a run that is not surely better than a guess which looks at no photo."""
+    words = comparison.guess_words(given.evaluation.run, given.counts, given.evaluation.breeds)
+    if words:
+        st.caption(words)
 
 
 def contamination_note(dataset: str, baseline: str, new: str) -> None:
@@ -423,7 +435,18 @@ def contamination_note(dataset: str, baseline: str, new: str) -> None:
         if dataset.startswith("stanford-dogs")
         else _("Some of these photos are copies of Stanford Dogs, and so part of ImageNet's training set.")
     )
-    words = [known, _("The backbones were pretrained on it: they may have seen test photos with their labels.")]
+    taught = {run: artifacts.read_run(dataset, run) for run in dict.fromkeys((baseline, new))}
+    taught = [run for run, info in taught.items() if artifacts.trained_run(info).get("backbone")]
+    if not taught:
+        return
+    words = [
+        known,
+        _("The backbones were pretrained on it: they may have seen test photos with their labels.")
+        if {baseline, new} <= {*taught}
+        else _("The backbone of {run} was pretrained on it: it may have seen test photos with their labels.").format(
+            run=taught[0]
+        ),
+    ]
     if {baseline, new} <= set(artifacts.runs(HOLDOUT)):
         clean = evaluation(HOLDOUT, baseline)
         words.append(
