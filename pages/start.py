@@ -29,7 +29,7 @@ for cell, (role, given) in zip(cells, runs.items(), strict=False):
         st.markdown(_("of the photos named correctly"))
         st.caption(shared.interval(*metrics.wilson_interval(correct, result.photos)))
         shared.guess_note(given)
-        st.caption(f"**{given.evaluation.run}**: {shared.method_summary(given.evaluation.info)}")
+        st.caption(f"**{given.evaluation.run}** · {shared.method_summary(given.evaluation.info)}")
 with cells[2].container(gap="xsmall"):
     st.metric(_("Difference"), points(result.difference))
     st.markdown(_("new method − baseline"))
@@ -58,8 +58,9 @@ WAYS = {
     "pages/map.py": _("All photos as each run arranges them: what looks alike to it lies close."),
     "pages/attention.py": _("Which parts of a photo each model looks at."),
     "pages/upload.py": _("Try both on a photo of your own."),
+    "pages/quiz.py": _("Name hard photos yourself, and see whether a run beats you."),
 }
 for path, what in WAYS.items():
-    link, words = st.columns([1, 4], vertical_alignment="center")
+    link, words = st.columns([2, 7], vertical_alignment="center")
     link.page_link(path, icon=":material/arrow_forward:")
     words.caption(what)

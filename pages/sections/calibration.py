@@ -77,7 +77,7 @@ def _explain_gap(role: str, given: shared.Answers) -> None:
     gap = _gap(given)
     if gap is None:
         return
-    name = f"{shared.MARK[role]} **{given.evaluation.run}**: "
+    name = f"{shared.MARK[role]} **{given.evaluation.run}** · "
     if gap == "softmax twice":
         words = _(
             "the stored logits are probabilities already. Softmax was applied in the model and again afterwards: of "
