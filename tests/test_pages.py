@@ -227,6 +227,11 @@ def test_a_run_that_is_no_better_than_a_blind_guess_is_called_so(store):
             shown = words(open_page(page))
             assert shown.count("mobilenetv2-frozen " + said) == 1
             assert "vit-tiny-finetuned " + said not in shown
+        ours = open_page("story", slide="studies").table[0].value["measured here"]
+        assert ours["mobilenetv2-frozen"].endswith("(dogs47), not surely better than a blind guess")
+    store_run(store, "mobilenetv2-frozen", 2.5)
+    ours = open_page("story", slide="studies").table[0].value["measured here"]
+    assert ours["mobilenetv2-frozen"].endswith("(dogs47)")
 
 
 def test_the_usual_runs_are_chosen_and_the_url_chooses_others(store):

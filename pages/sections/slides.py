@@ -287,12 +287,21 @@ def _studies(runs: dict[str, shared.Answers]) -> None:
             name = info["method"]["name"]
             own = info["trained_on"] == dataset and "test" in info.get("metrics", {}) and "views" not in info
             if own and "-seed" not in info["run"]:
-                numbers = info["metrics"]["test"]
-                share, low, high = (percent(numbers[f"top1_accuracy{end}"]) for end in ("", "_low", "_high"))
-                ours.setdefault(name, []).append(f"{share} [{low} – {high}] ({dataset})")
+                ours.setdefault(name, []).append(_accuracy(info))
     stand_ins = {method.stands_for: name for name, method in METHODS.items() if method.stands_for}
     rows = [_study_row(method, ours, stand_ins) for method in METHODS.values() if method.published]
     st.table(pd.DataFrame(rows).set_index(_("method")))
+
+
+def _accuracy(info: dict) -> str:
+    """Top-1 on a dataset's test photos with its interval, and whether a blind guess may be as good."""
+    numbers = info["metrics"]["test"]
+    share, low, high = (percent(numbers[f"top1_accuracy{end}"]) for end in ("", "_low", "_high"))
+    words = f"{share} [{low} – {high}] ({info['dataset']})"
+    photos = artifacts.scored_photos(artifacts.read_photos(info["dataset"]), info["breeds"])
+    most_frequent = photos.loc[photos["split"] == "test", "breed"].value_counts(normalize=True).max()
+    blind = len(info["breeds"]) > 1 and numbers["top1_accuracy_low"] <= most_frequent
+    return _("{accuracy}, not surely better than a blind guess").format(accuracy=words) if blind else words
 
 
 def _study_row(method: Method, ours: dict[str, list[str]], stand_ins: dict[str, str]) -> dict[str, str]:
