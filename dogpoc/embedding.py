@@ -7,26 +7,30 @@ nothing in common, -1 = opposite.
 import numpy as np
 
 DIMENSIONS = 128  # kept of a run's features
+WIDE = 4096  # features from which on the covariance takes too long
 PERPLEXITY = 30  # of t-SNE: about how many neighbours each photo has (van der Maaten & Hinton, 2008)
 
 
 def reduce(features: np.ndarray, d: int = DIMENSIONS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Principal components of features (N, D), the largest first: components (N, d), mean (D,), basis (D, d).
 
-    components = (features - mean) @ basis, float32; d is at most D. Signs are chosen so that the largest entry of each
-    basis vector is positive: the same features give the same map. Columns beyond the rank of the features are 0.
+    components = (features - mean) @ basis, float32; d is at most N and D. Signs are chosen so that the largest entry of
+    each basis vector is positive: the same features give the same map. Wide features, as VGG's 25,088, are reduced by
+    random projections (Halko et al., 2011) with a fixed seed: their covariance alone would take 5 GB, and hours.
 
     >>> components, mean, basis = reduce(np.array([[1.0, 0.0], [3.0, 0.0], [5.0, 0.0]]), 1)
     >>> components.ravel().tolist(), mean.tolist(), basis.ravel().tolist()
     ([-2.0, 0.0, 2.0], [3.0, 0.0], [1.0, 0.0])
     """
-    features = np.asarray(features, dtype=np.float64)
-    mean = features.mean(axis=0)
-    centred = features - mean
-    _variances, vectors = np.linalg.eigh(centred.T @ centred)  # rising
-    basis = vectors[:, ::-1][:, :d]
-    basis = basis * np.where(basis[np.abs(basis).argmax(axis=0), np.arange(basis.shape[1])] < 0, -1, 1)
-    return tuple(part.astype(np.float32) for part in (centred @ basis, mean, basis))
+    from sklearn.decomposition import PCA
+
+    wide = features.shape[1] > WIDE
+    features = np.asarray(features, dtype=np.float32 if wide else np.float64)
+    solver = "randomized" if wide or len(features) == 1 else "covariance_eigh"
+    found = PCA(min(d, *features.shape), svd_solver=solver, random_state=0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # the variance of a single photo, which nobody reads
+        components = found.fit_transform(features)
+    return tuple(np.asarray(part, dtype=np.float32) for part in (components, found.mean_, found.components_.T))
 
 
 def project(features: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:

@@ -45,13 +45,23 @@ def test_the_same_features_give_the_same_signs():
     assert (basis[np.abs(basis).argmax(axis=0), np.arange(basis.shape[1])] > 0).all()
 
 
-@pytest.mark.parametrize(("photos", "width", "d"), [(3, 40, 40), (300, 200, 128), (1, 6, 6)])
+@pytest.mark.parametrize(("photos", "width", "d"), [(3, 40, 3), (300, 200, 128), (1, 6, 1), (5, 25_088, 5)])
 def test_few_photos_or_a_narrow_network_give_fewer_columns_and_no_nan(photos, width, d):
     features = np.random.default_rng(0).normal(size=(photos, width))
     components, mean, basis = embedding.reduce(features)
     assert (components.shape, mean.shape, basis.shape) == ((photos, d), (width,), (width, d))
     assert np.isfinite(components).all()
     np.testing.assert_allclose(components[:, photos - 1 :], 0, atol=1e-4)  # n photos span n - 1 directions
+
+
+def test_wide_features_keep_as_much_variance_as_the_best_components():
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(60, 20)) @ rng.normal(size=(20, 3 * embedding.WIDE))).astype(np.float32)
+    best = PCA(8, svd_solver="full").fit(features)
+    components, _mean, basis = embedding.reduce(features, 8)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(8), atol=1e-4)
+    np.testing.assert_allclose(components.var(axis=0, ddof=1), best.explained_variance_, rtol=0.01)
+    np.testing.assert_array_equal(components, embedding.reduce(features, 8)[0])
 
 
 def test_a_photo_that_was_reduced_is_projected_to_its_own_place():
