@@ -47,10 +47,11 @@ FORMAT = 1  # of run.json; raised when an old reader would misread a new file
 PHOTO_COLUMNS = ("id", "breed", "split", "group", "sha256", "width", "height", "bytes")
 SPLITS = ("train", "validation", "test")
 SCORED_SPLITS = ("validation", "test")
-EMBEDDING_FILES = ("features.npy", "map.npy", "projection.safetensors")
 EXPLANATIONS = "explanations.json"
 FIXRES = "fixres.json"
 WEIGHTS = "weights.safetensors"
+PROJECTION = "projection.safetensors"
+EMBEDDING_FILES = ("features.npy", "map.npy", PROJECTION)
 SHIPPED_BYTES = 16_000_000  # of one file at most
 PICTURES = "pictures.png"
 BASELINE, NEW = "mobilenetv2-frozen", "vit-tiny-finetuned"  # the default roles
@@ -397,15 +398,16 @@ def missing_weights(info: Mapping) -> tuple[str, str] | None:
     if backbone and not find_weights(backbone["file"]):
         return backbone["file"], _("put the file into weights/ or a folder named by DOGPOC_WEIGHTS")
     if is_left_out(trained, WEIGHTS):
-        command = f"{trained['commands']['train']} --force && {evaluate_command(trained['dataset'], trained['run'])}"
+        train = trained["commands"]["train"].removesuffix(" --resume")
+        command = f"{train} --force && {evaluate_command(trained['dataset'], trained['run'])}"
         remedy = _("the file is too large to ship; to make it and the numbers that belong to it, run: {command}")
         return f"{trained['run']}/{WEIGHTS}", remedy.format(command=command)
     return None
 
 
 def is_left_out(info: Mapping, name: str) -> bool:
-    """Whether a file of a run is absent because it is too large for the repository."""
-    if name != WEIGHTS or name not in info["files"]:
+    """Whether a file of a run is absent because it is too large for the repository, or of use with such a file only."""
+    if name not in (WEIGHTS, PROJECTION) or name not in info["files"]:
         return False
     folder = run_folder(info["dataset"], info["run"])
     there = (folder / name).exists() or _staged(folder, name, info["files"][name]).exists()
@@ -505,11 +507,11 @@ def read_map(info: Mapping) -> np.ndarray | None:
 
 def read_projection(info: Mapping) -> tuple[np.ndarray, np.ndarray] | None:
     """What brings a new photo's features among those of read_features, by embedding.project: mean (D,) and basis
-    (D, d), float32; None and errors as read_features."""
+    (D, d), float32; None and errors as read_features, and None where it does not ship, as the run's weights."""
     info = _embedded(info)
-    if info is None:
+    if info is None or is_left_out(info, PROJECTION):
         return None
-    path = run_file(info, "projection.safetensors")
+    path = run_file(info, PROJECTION)
     try:
         parts = load_file(path)
         mean, basis = parts["mean"], parts["basis"]

@@ -627,7 +627,7 @@ def embed(run: str, dataset_name: str, *, command: str, progress: bool = False) 
     files = {
         "features.npy": _npy(components),
         "map.npy": _npy(embedding.project_tsne(components, EMBEDDING_SEED).astype(np.float16)),
-        "projection.safetensors": save({"mean": mean, "basis": basis}),
+        artifacts.PROJECTION: save({"mean": mean, "basis": basis}),
     }
     kept, whole = (float(np.var(part, axis=0, dtype=np.float64).sum()) for part in (components, features))
     made = {

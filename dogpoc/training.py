@@ -60,16 +60,7 @@ def train(
     """
     checkpoints = _checkpoints(dataset_name, name, resume=resume, force=force)
     table = artifacts.read_photos(dataset_name)
-    parts = [table[table["split"] == split].reset_index(drop=True) for split in ("train", "validation")]
-    breeds = sorted(parts[0]["breed"].unique())
-    if len(breeds) < 2 or not len(parts[1]):
-        raise ModelError(
-            _(
-                "dataset '{dataset}' cannot be trained on: {breeds} breeds in train, {photos} photos in validation"
-            ).format(dataset=dataset_name, breeds=len(breeds), photos=len(parts[1]))
-        )
-    paths = [dataset.require_photos(part) for part in parts]
-    labels = [pd.Index(breeds).get_indexer(part["breed"]) for part in parts]
+    breeds, paths, labels = _taught(table, dataset_name)
 
     set_seed(method.seed)
     start = time.perf_counter()
@@ -100,21 +91,14 @@ def train(
         "dataset": dataset_name,
         "run": name,
         "trained_on": dataset_name,
-        "method": record(method, backbone),
-        "preprocessing": inference.as_plain(backbone.preprocessing),
+        **_record(method, backbone, network, kept),
         "backbone": source,
         "commands": {"train": command},
-        "seed": method.seed,
         "breeds": breeds,
         "photos_digest": artifacts.photos_digest(table),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "trained_parameters": sum(p.numel() for p in kept.parameters()),
         "train_photos": len(paths[0]),
         "train_seconds": round(seconds, 1),
         "interpolated_share": share,
-        "precision": _precision(),
-        "hardware": {"train": inference.hardware()},
-        "versions": {"train": inference.versions()},
         "weights_bytes": len(files.get(artifacts.WEIGHTS, b"")),
         "files": {},
     }
@@ -122,6 +106,35 @@ def train(
         info = artifacts.write_run(info, files)
         shutil.rmtree(checkpoints, ignore_errors=True)
     return info
+
+
+def _taught(table: pd.DataFrame, dataset_name: str) -> tuple[list[str], list[list[Path]], list[np.ndarray]]:
+    """The breeds that are taught, and the paths and labels of the train and of the validation photos.
+    Errors: DatasetError (photos are not here), ModelError (nothing to learn, or nothing to choose by)."""
+    parts = [table[table["split"] == split].reset_index(drop=True) for split in ("train", "validation")]
+    breeds = sorted(parts[0]["breed"].unique())
+    if len(breeds) < 2 or not len(parts[1]):
+        raise ModelError(
+            _(
+                "dataset '{dataset}' cannot be trained on: {breeds} breeds in train, {photos} photos in validation"
+            ).format(dataset=dataset_name, breeds=len(breeds), photos=len(parts[1]))
+        )
+    paths = [dataset.require_photos(part) for part in parts]
+    return breeds, paths, [pd.Index(breeds).get_indexer(part["breed"]) for part in parts]
+
+
+def _record(method: Method, backbone: Backbone, network: nn.Module, kept: nn.Module) -> dict:
+    """What run.json says of the method and of the machine that trained it; kept: the part that was trained."""
+    return {
+        "method": record(method, backbone),
+        "preprocessing": inference.as_plain(backbone.preprocessing),
+        "seed": method.seed,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "trained_parameters": sum(p.numel() for p in kept.parameters()),
+        "precision": _precision(),
+        "hardware": {"train": inference.hardware()},
+        "versions": {"train": inference.versions()},
+    }
 
 
 def _checkpoints(dataset_name: str, name: str, *, resume: bool, force: bool) -> Path:

@@ -261,6 +261,19 @@ def test_a_projection_that_does_not_fit_is_refused(recorded, parts):
         artifacts.read_projection(info)
 
 
+def test_where_weights_are_too_large_to_ship_the_projection_does_not_ship_either(embedded, monkeypatch):
+    path = artifacts.run_folder("dogs", "cnn") / artifacts.PROJECTION
+    path.unlink()
+    with pytest.raises(ArtifactError, match=r"projection\.safetensors is missing"):
+        artifacts.read_projection(embedded)
+    monkeypatch.setattr(artifacts, "SHIPPED_BYTES", 100)
+    assert artifacts.read_projection(embedded) is None
+    assert not problems()
+    assert artifacts.read_features(embedded) is not None
+    path.write_bytes(b"another projection")
+    assert any("is damaged" in problem for problem in problems())
+
+
 def test_another_photo_list_has_no_features_until_they_are_made(embedded):
     dataset.split("dogs", seed=1, overwrite=True)
     info = artifacts.read_run("dogs", "cnn")
