@@ -115,8 +115,10 @@ def methods(as_json: Json = False) -> None:
 
 
 def _method_words(row: dict) -> dict[str, str]:
-    published, stands_for = row["published"], row["stands_for"]
-    figure = f"{translated(published['value'])} ({translated(published['data'])})" if published else ""
+    from dogpoc.methods import Published
+
+    published, stands_for = row["published"] and Published(**row["published"]), row["stands_for"]
+    figure = f"{published.figure()} ({translated(published.data)})" if published else ""
     return {
         _("method"): row["name"],
         _("source"): "; ".join(filter(None, (row["study"] and translated(row["study"]), row["source"]))),

@@ -6,7 +6,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from dogpoc import DogpocError
-from dogpoc.translation import N_, _
+from dogpoc.translation import N_, _, number, translated
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
@@ -106,6 +106,16 @@ class Published:
     value: str
     data: str
     top1: float | None = None
+
+    def figure(self) -> str:
+        """The value in the language in use: a bare number as that language writes it, words translated.
+
+        >>> Published("0.130", "10 breeds", 0.13).figure(), Published("91 %", "120 breeds", 0.91).figure()
+        ('0.130', '91 %')
+        """
+        whole, point, decimals = self.value.partition(".")
+        bare = point and (whole + decimals).isdecimal()
+        return number(float(self.value), len(decimals)) if bare else translated(self.value)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,13 @@ import pytest
 from PIL import Image
 
 from dogpoc import dataset
+from dogpoc.translation import use_language
+
+
+@pytest.fixture(autouse=True)
+def english() -> None:
+    """Every test begins in English, whatever the machine speaks and the test before it chose."""
+    use_language("en")
 
 
 @pytest.fixture

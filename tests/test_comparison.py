@@ -14,12 +14,6 @@ from statsmodels.stats.multitest import multipletests
 from dogpoc import DogpocError, comparison, metrics
 from dogpoc.artifacts import Evaluation
 from dogpoc.comparison import ComparisonError, compare, guess_words, mcnemar_p, tango_interval, verdict
-from dogpoc.translation import use_language
-
-
-@pytest.fixture(autouse=True)
-def english():
-    use_language("en")
 
 
 def evaluation(run: str, logits: np.ndarray, true: np.ndarray, *, digest: str = "same") -> Evaluation:

@@ -18,11 +18,6 @@ COUNTS = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
 NOISE = np.array([[True, True, True], [False, True, True], [True, True, True]])
 
 
-@pytest.fixture(autouse=True)
-def english():
-    use_language("en")
-
-
 def heatmap(**changed) -> go.Figure:
     given = {"colour": figures.BASELINE, "top": 0.1, "unit": "%"} | changed
     return figures.confusion_heatmap(RATES, COUNTS, BREEDS, **given)

@@ -13,6 +13,7 @@ import torch
 from dogpoc import __main__ as command_line
 from dogpoc import artifacts, inference, methods
 from dogpoc.methods import METHODS, MethodError
+from dogpoc.translation import use_language
 
 STORED = sorted((Path(__file__).parents[1] / "artifacts").glob("*/*/run.json"))
 
@@ -88,6 +89,14 @@ def test_every_studys_figure_stands_beside_its_method():
         if name in PUBLISHED and number:
             assert float(number[0]) in (pytest.approx(figure.top1), pytest.approx(100 * figure.top1))
     assert METHODS["vit-scratch"].published.value.startswith("0.86-0.97 %")
+
+
+def test_a_studys_figure_is_written_as_the_language_writes_it():
+    use_language("fr")
+    figures = {name: method.published.figure() for name, method in METHODS.items() if method.published}
+    assert (figures["vgg16-scratch"], figures["vgg16-frozen"]) == ("0,13", "0,889")
+    assert figures["inceptionresnetv2-frozen"] == "91 %"
+    assert not [figure for figure in figures.values() if re.search(r"\d\.\d", figure)]
 
 
 def test_what_a_study_leaves_open_is_said_beside_each_of_its_methods():

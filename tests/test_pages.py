@@ -106,7 +106,6 @@ def place(tmp_path, monkeypatch) -> Path:
         monkeypatch.setenv(f"DOGPOC_{name.upper()}", str(tmp_path / name))
     st.cache_data.clear()
     st.cache_resource.clear()
-    use_language("en")
     return tmp_path
 
 
@@ -179,10 +178,7 @@ def test_a_figure_is_drawn_once_for_each_language_and_each_value():
     assert bars[0] is bars[1]
     assert bars[1] is not bars[2]
     use_language("fr")
-    try:
-        french = shared.drawn(figures.probability_bars, ["pug"], [0.5], "#000000")
-    finally:
-        use_language("en")
+    french = shared.drawn(figures.probability_bars, ["pug"], [0.5], "#000000")
     assert (bars[0].layout.separators, french.layout.separators) == (".,", ",\u202f")
 
 
@@ -223,8 +219,8 @@ def test_a_run_that_is_no_better_than_a_blind_guess_is_called_so(store):
     }
     for said, change in words_of.items():
         store_run_with(store, "mobilenetv2-frozen", lambda logits, change=change: change(logits).astype(np.float32))
-        for page in ("", "metrics"):
-            shown = words(open_page(page))
+        for page, more in (("", {}), ("metrics", {}), ("story", {"slide": "conclusions"})):
+            shown = words(open_page(page, **more))
             assert shown.count("mobilenetv2-frozen " + said) == 1
             assert "vit-tiny-finetuned " + said not in shown
         ours = open_page("story", slide="studies").table[0].value["measured here"]

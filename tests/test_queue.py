@@ -80,7 +80,6 @@ def until(happened: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def screen(monkeypatch) -> Screen:
-    use_language("en")
     shown = Screen()
     monkeypatch.setattr(answering, "st", shown)
     monkeypatch.setattr(answering, "PATIENCE", 0.005)

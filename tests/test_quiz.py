@@ -14,7 +14,6 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from dogpoc import artifacts, metrics, quiz
-from dogpoc.translation import use_language
 
 APP = Path(__file__).parents[1] / "streamlit_app.py"
 BREEDS = ["Afghan_hound", "beagle", "pug", "redbone", "whippet"]
@@ -100,7 +99,6 @@ def store_run(table: pd.DataFrame, name: str, seed: int) -> None:
 @pytest.fixture
 def store(workplace) -> Path:
     """A dataset of 24 generated test photos of 5 breeds with two runs on it. Returns the photos' folder."""
-    use_language("en")
     st.cache_data.clear()
     st.cache_resource.clear()
     rows = []

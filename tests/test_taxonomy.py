@@ -13,11 +13,6 @@ SECTIONS = {1: 2, 2: 3, 3: 4, 4: 1, 5: 8, 6: 3, 7: 2, 8: 3, 9: 11, 10: 3}  # of 
 HOUNDS = ["beagle", "basset", "Rhodesian_ridgeback", "pug"]  # 6.1, 6.1, 6.3, 9.11
 
 
-@pytest.fixture(autouse=True)
-def english():
-    use_language("en")
-
-
 def rows() -> list[dict[str, str]]:
     with taxonomy.TABLE.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

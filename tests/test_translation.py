@@ -1,6 +1,5 @@
 """Words and numbers in the reader's language, and a catalogue that is complete."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
 
@@ -26,13 +25,6 @@ from dogpoc.translation import language as language_in_use
 
 CHECKOUT = Path(__file__).parents[1]
 OTHERS = sorted(set(LANGUAGES) - {"en"})
-
-
-@pytest.fixture(autouse=True)
-def english_afterwards() -> Iterator[None]:
-    use_language("en")
-    yield
-    use_language("en")
 
 
 @pytest.mark.parametrize(

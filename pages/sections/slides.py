@@ -311,7 +311,7 @@ def _study_row(method: Method, ours: dict[str, list[str]], stand_ins: dict[str, 
         found = _("{other} in its place: {numbers}").format(other=other, numbers=", ".join(ours[other]))
     return {
         _("method"): method.name,
-        _("published, other data"): f"{translated(method.published.value)} — {translated(method.published.data)}",
+        _("published, other data"): f"{method.published.figure()} — {translated(method.published.data)}",
         _("measured here"): found or "–",
     }
 
@@ -321,6 +321,7 @@ def _conclusions(runs: dict[str, shared.Answers]) -> None:
     st.subheader(shared.winner_sentence(result))
     for words in (
         comparison.verdict(result),
+        *(shared.guess_words(given) for given in runs.values()),
         shared.breeds_sentence(result),
         _cost_words(runs),
         _doubt_words(runs),

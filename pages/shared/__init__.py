@@ -417,10 +417,14 @@ def interval(low: float, high: float, write: Callable[[float], str] = percent) -
     return _("95 % interval {low} – {high}").format(low=write(low), high=write(high))
 
 
+def guess_words(given: Answers) -> str:
+    """What to say of a run that is not surely better than a guess which looks at no photo; else ""."""
+    return comparison.guess_words(given.evaluation.run, given.counts, given.evaluation.breeds)
+
+
 def guess_note(given: Answers) -> None:
-    """Beside the accuracy of a run that is not surely better than a guess which looks at no photo."""
-    words = comparison.guess_words(given.evaluation.run, given.counts, given.evaluation.breeds)
-    if words:
+    """The same, beside the run's accuracy."""
+    if words := guess_words(given):
         st.caption(words)
 
 
