@@ -638,7 +638,9 @@ def test_the_four_counts_lead_to_their_photos(store):
 
 
 def test_one_seed_each_says_how_to_train_more_and_several_show_their_spread(store):
-    assert "--seed 1" in words(open_page("metrics"))
+    train = "python -m dogpoc train vit-tiny-finetuned --data dogs47 --seed 1"
+    evaluate = "python -m dogpoc evaluate vit-tiny-finetuned-seed1 --data dogs47"
+    assert f"`{train} && {evaluate}`" in words(open_page("metrics"))
     store_run(store, "vit-tiny-finetuned-seed1", 2.4)
     store_run(store, "vit-tiny-finetuned-seed2", 2.6)
     shown = words(open_page("metrics"))

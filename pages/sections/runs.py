@@ -98,10 +98,9 @@ def show_seeds(dataset: str, infos: list[dict], runs: dict[str, shared.Answers])
     """The spread of each role's method over its seeds, beside the interval that the test photos give."""
     found = {role: spread(dataset, infos, given.evaluation.run) for role, given in runs.items()}
     if all(len(seeds.runs) < 2 for seeds in found.values()):
-        command = f"python -m dogpoc train {infos[0]['method']['name']} --data {dataset} --seed 1"
         st.info(
             _("Each method has one run here, so nothing is known of the luck of training. More: `{command}`").format(
-                command=command
+                command=_one_more_seed(dataset, runs["new"].evaluation.info)
             )
         )
         return
@@ -110,6 +109,13 @@ def show_seeds(dataset: str, infos: list[dict], runs: dict[str, shared.Answers])
     st.caption(
         _("A dot is a run, another seed each; the bar is the 95 % interval that the choice of test photos leaves.")
     )
+
+
+def _one_more_seed(dataset: str, info: dict) -> str:
+    """The commands that train and evaluate another run of the same method."""
+    method = info["method"]["name"]
+    train = f"python -m dogpoc train {method} --data {info['trained_on']} --seed 1"
+    return f"{train} && {artifacts.evaluate_command(dataset, f'{method}-seed1')}"
 
 
 def spread(dataset: str, infos: list[dict], run: str) -> comparison.Seeds:
