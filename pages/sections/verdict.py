@@ -60,8 +60,7 @@ def _counts(result: Comparison) -> None:
 def show_numbers(runs: dict[str, shared.Answers], result: Comparison) -> None:
     """Every statistic of both runs with its interval, and the paired differences."""
     table = numbers_table(runs, result)
-    words = _("Every number of both runs with its 95 % interval")
-    st.dataframe(table, hide_index=True, height="content", key="numbers", alt=words)
+    st.table(table.set_index(_("number")))
     shared.download(table, "numbers")
     st.caption(
         _(
