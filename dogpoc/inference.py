@@ -493,7 +493,7 @@ def evaluate(run: str, dataset_name: str, *, command: str, views: str | None = N
         "commands": {**trained["commands"], "evaluate": command},
         "evaluation_seconds": round(seconds, 3),
         "photos_per_second": round(len(photos) / seconds, 1),
-        "hardware": {**trained["hardware"], "evaluate": hardware()},
+        "hardware": {**trained["hardware"], "evaluate": hardware(_usable_cores())},
         "versions": {**trained["versions"], "evaluate": versions()},
         "runtime": classifier.runtime,
         "eager_agreement": _eager_agreement(trained, paths, partial.path, views),
@@ -704,13 +704,18 @@ def use_threads(n: int) -> None:
     torch.set_num_threads(n)
 
 
-def hardware() -> str:
-    """The machine's name as numbers need it: processor and cores, or GPU."""
+def hardware(threads: int | None = None) -> str:
+    """The machine's name as numbers need it: processor and threads (by default those of eager torch), or GPU."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
-    threads = torch.get_num_threads()
+    threads = threads or torch.get_num_threads()
     return f"{processor}, {threads} {'thread' if threads == 1 else 'threads'}"
+
+
+def _usable_cores() -> int:
+    """What reading photos and OpenVINO spread over, whatever the threads of eager torch."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

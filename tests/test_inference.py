@@ -124,6 +124,11 @@ def test_an_unknown_run_is_answered_with_those_found(trained):
         evaluate("x")
 
 
+def test_the_threads_of_an_evaluation_are_the_cores_it_may_use_not_those_of_eager_torch(trained, monkeypatch):
+    monkeypatch.setattr(inference.os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert evaluate()["hardware"]["evaluate"].endswith(", 3 threads")
+
+
 def test_an_interrupted_evaluation_resumes_to_the_same_logits(trained, monkeypatch):
     whole = evaluate()
     logits = np.array(artifacts.read_logits(whole))

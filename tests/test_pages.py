@@ -21,6 +21,7 @@ from streamlit.web.server import server_util
 from dogpoc import artifacts, comparison, figures, metrics, mistakes, taxonomy
 from dogpoc.translation import percent, use_language
 from pages import shared
+from pages.sections import runs as all_runs
 from pages.shared import embedded
 
 APP = Path(__file__).parents[1] / "streamlit_app.py"
@@ -609,6 +610,16 @@ def store_run_with(table: pd.DataFrame, name: str, change) -> None:
     file = io.BytesIO()
     np.save(file, logits)
     artifacts.write_run(info, {"logits.npy": file.getvalue()})
+
+
+def test_the_table_of_runs_writes_its_numbers_in_the_language_in_use():
+    numbers = {"top1_accuracy": 94.25, "log_loss_low": 0.1774, "train_seconds": 1124.0, "ece": np.nan}
+    written = all_runs.written(pd.DataFrame([{"run": "cnn", "role": "●", **numbers}]))
+    english, french = ["94.2 %", "0.177", "1,124", ""], ["94,2 %", "0,177", "1 124", ""]
+    for language, expected in (("en", english), ("fr", french)):
+        use_language(language)
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", written.to_html())
+        assert [re.sub(r"\s", " ", cell) for cell in cells] == ["cnn", "●", *expected]
 
 
 def test_every_number_stands_with_its_interval_and_difference(store):

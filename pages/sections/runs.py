@@ -1,15 +1,27 @@
 """All runs of the dataset: one sortable table, and how much of a difference is the luck of training."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
 from dogpoc import artifacts, comparison, figures
-from dogpoc.translation import _, percent, points
+from dogpoc.translation import _, number, percent, points
 from pages import shared
 
 INTERVALS = ("top1_accuracy", "top3_accuracy", "macro_f1", "log_loss", "brier")
 SHARES = ("top1_accuracy", "top3_accuracy", "ece")  # shown in percent
+DIGITS = {  # after the decimal point; 1 of the others
+    "macro_f1": 3,
+    "log_loss": 3,
+    "brier": 3,
+    "parameters": 2,
+    "trained_parameters": 2,
+    "train_seconds": 0,
+    "seed": 0,
+}
 
 
 def show(infos: list[dict], runs: dict[str, shared.Answers]) -> None:
@@ -17,7 +29,8 @@ def show(infos: list[dict], runs: dict[str, shared.Answers]) -> None:
     wide = st.toggle(_("With 95 % intervals"), key="intervals")
     table = runs_table(infos, runs["baseline"].evaluation.info["train_seconds"], intervals=wide)
     shown = {name: config for name, config in columns().items() if name in table}
-    st.dataframe(table, hide_index=True, column_config=shown, key="runs", alt=_("All runs of the dataset, sortable"))
+    words = _("All runs of the dataset, sortable")
+    st.dataframe(written(table), hide_index=True, column_config=shown, key="runs", alt=words)
     shared.download(table, "runs")
     st.caption(_("Times compare only on the same machine. {hardware}.").format(hardware=_hardware(runs)))
 
@@ -50,34 +63,46 @@ def runs_table(infos: list[dict], reference_seconds: float, *, intervals: bool) 
 
 
 def columns() -> dict:
-    """Headings, formats and explanations of the table of runs."""
+    """Headings and explanations of the table of runs."""
 
-    def column(label: str, form: str, words: str | None = None):
-        return st.column_config.NumberColumn(label, format=form, help=words)
+    def column(label: str, words: str | None = None):
+        return st.column_config.NumberColumn(label, help=words)
 
     config = {
         "run": st.column_config.TextColumn(_("run"), pinned=True),
         "role": st.column_config.TextColumn("", help=_("● baseline, ◆ new method"), width="small"),
-        "top1_accuracy": column(_("top-1"), "%.1f %%", _("The likeliest breed is right.")),
-        "top3_accuracy": column(_("top-3"), "%.1f %%", _("The right breed is among the first three.")),
-        "macro_f1": column(_("macro F1"), "%.3f", _("Mean F1 of the breeds.")),
-        "log_loss": column(_("log loss"), "%.3f", _("Mean −log p of the true breed; less is better.")),
-        "brier": column(_("Brier"), "%.3f", _("Mean squared distance to certainty, 0 to 2; less is better.")),
-        "ece": column(_("calibration error"), "%.1f %%", _("Mean gap of confidence and accuracy.")),
-        "parameters": column(_("parameters, M"), "%.2f", _("Of the whole model, in millions.")),
-        "trained_parameters": column(_("trained, M"), "%.2f", _("Changed by training, in millions.")),
-        "weights_megabytes": column(_("weights, MB"), "%.1f", _("Of the part that was trained.")),
-        "train_seconds": column(_("training, s"), "%.0f"),
-        "relative_train_time": column(_("training, × baseline"), "%.1f", _("Against the baseline's training time.")),
-        "evaluation_seconds": column(_("evaluation, s"), "%.1f", _("All test and validation photos.")),
-        "milliseconds_per_photo": column(_("ms per photo"), "%.1f", _("Evaluation time per photo.")),
-        "seed": column(_("seed"), "%d"),
+        "top1_accuracy": column(_("top-1"), _("The likeliest breed is right.")),
+        "top3_accuracy": column(_("top-3"), _("The right breed is among the first three.")),
+        "macro_f1": column(_("macro F1"), _("Mean F1 of the breeds.")),
+        "log_loss": column(_("log loss"), _("Mean −log p of the true breed; less is better.")),
+        "brier": column(_("Brier"), _("Mean squared distance to certainty, 0 to 2; less is better.")),
+        "ece": column(_("calibration error"), _("Mean gap of confidence and accuracy.")),
+        "parameters": column(_("parameters, M"), _("Of the whole model, in millions.")),
+        "trained_parameters": column(_("trained, M"), _("Changed by training, in millions.")),
+        "weights_megabytes": column(_("weights, MB"), _("Of the part that was trained.")),
+        "train_seconds": column(_("training, s")),
+        "relative_train_time": column(_("training, × baseline"), _("Against the baseline's training time.")),
+        "evaluation_seconds": column(_("evaluation, s"), _("All test and validation photos.")),
+        "milliseconds_per_photo": column(_("ms per photo"), _("Evaluation time per photo.")),
+        "seed": column(_("seed")),
     }
     for key in INTERVALS:
-        form = config[key]["type_config"]["format"]
         words = _("Of the 95 % interval: Wilson's for shares of photos, else bootstrap.")
-        config |= {f"{key}_low": column(_("from"), form, words), f"{key}_high": column(_("to"), form, words)}
+        config |= {f"{key}_low": column(_("from"), words), f"{key}_high": column(_("to"), words)}
     return config
+
+
+def written(table: pd.DataFrame) -> Styler:
+    """The table of runs with its numbers as the language in use writes them; columns still sort by the numbers."""
+
+    def write(value: float, column: str) -> str:
+        if np.isnan(value):
+            return ""
+        key = column.removesuffix("_low").removesuffix("_high")
+        return percent(value / 100) if key in SHARES else number(value, DIGITS.get(key, 1))
+
+    numeric = table.columns.drop(["run", "role"])
+    return table.style.format({name: partial(write, column=name) for name in numeric})
 
 
 def _hardware(runs: dict[str, shared.Answers]) -> str:
