@@ -291,6 +291,8 @@ def _studies(runs: dict[str, shared.Answers]) -> None:
     stand_ins = {method.stands_for: name for name, method in METHODS.items() if method.stands_for}
     rows = [_study_row(method, ours, stand_ins) for method in METHODS.values() if method.published]
     st.table(pd.DataFrame(rows).set_index(_("method")))
+    if any(row[_("measured here")] == _("not run") for row in rows):
+        st.caption(_("What was not run trains by `python -m dogpoc train NAME`, with a backbone from the hub."))
 
 
 def _accuracy(info: dict) -> str:
@@ -312,7 +314,7 @@ def _study_row(method: Method, ours: dict[str, list[str]], stand_ins: dict[str, 
     return {
         _("method"): method.name,
         _("published, other data"): f"{method.published.figure()} — {translated(method.published.data)}",
-        _("measured here"): found or "–",
+        _("measured here"): found or _("not run"),
     }
 
 
