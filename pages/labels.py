@@ -164,6 +164,8 @@ st.caption(
         "(confident learning; Northcutt, Jiang and Chuang, 2021)."
     )
 )
+for given in runs.values():
+    shared.guess_note(given)
 if len(rows):
     here = shared.photos_found(photos)
     embedded.warn_of_missing(dataset, [shared.new()], _("typical photos"))

@@ -220,12 +220,13 @@ def test_a_run_that_is_no_better_than_a_blind_guess_is_called_so(store):
     }
     for said, change in words_of.items():
         store_run_with(store, "mobilenetv2-frozen", lambda logits, change=change: change(logits).astype(np.float32))
-        for page, more in (("", {}), ("metrics", {}), ("story", {"slide": "conclusions"})):
+        for page, more in (("", {}), ("metrics", {}), ("labels", {}), ("story", {"slide": "conclusions"})):
             shown = words(open_page(page, **more))
             assert shown.count("mobilenetv2-frozen " + said) == 1
             assert "vit-tiny-finetuned " + said not in shown
         ours = open_page("story", slide="studies").table[0].value["measured here"]
         assert ours["mobilenetv2-frozen"].endswith("(dogs47), not surely better than a blind guess")
+        assert ours["inceptionresnetv2-frozen"] == "not run"
     store_run(store, "mobilenetv2-frozen", 2.5)
     ours = open_page("story", slide="studies").table[0].value["measured here"]
     assert ours["mobilenetv2-frozen"].endswith("(dogs47)")
