@@ -47,6 +47,23 @@ def usual_pair(dataset: str) -> tuple[str, str]:
     return artifacts.default_pair(dataset) if len(names) > 1 else (names[0], names[0])
 
 
+def announce_one_run(dataset: str) -> None:
+    """On top of every page where one run has both roles: that it says nothing, and how to have another one."""
+    if shared.baseline() != shared.new():
+        return
+    if len(artifacts.runs(dataset)) > 1:
+        st.info(_("Baseline and new method are the same run, which never differs from itself: choose another one."))
+        return
+    method = artifacts.BASELINE if shared.new() == artifacts.NEW else artifacts.NEW
+    st.info(
+        _("{dataset} has one run, which never differs from itself. To make another, run: `{commands}`").format(
+            dataset=dataset,
+            commands=f"python -m dogpoc train {method} --data {dataset} && "
+            + artifacts.evaluate_command(dataset, method),
+        )
+    )
+
+
 def page(name: str, title: str, *, default: bool = False) -> st.Page:
     """A page of the navigation: pages/<name>.py at /<name>, the default one at /.
 
@@ -89,6 +106,7 @@ dataset = choose("dataset", _("Dataset"), datasets, DATASET)
 baseline, new = usual_pair(dataset)
 choose("baseline", _("Baseline"), artifacts.runs(dataset), baseline)
 choose("new", _("New method"), artifacts.runs(dataset), new)
+announce_one_run(dataset)
 reviewing.announce(dataset)
 try:
     shown.run()

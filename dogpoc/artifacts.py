@@ -415,7 +415,8 @@ def is_left_out(info: Mapping, name: str) -> bool:
 
 
 def default_pair(dataset: str) -> tuple[str, str]:
-    """The runs that take the roles of baseline and new unless the user chooses others."""
+    """The runs that take the roles of baseline and new unless the user chooses others: those of these names, or else of
+    these methods, once they see each photo in one view. Raises ArtifactError where there are fewer than 2 runs."""
     names = runs(dataset)
     if len(names) < 2:
         raise ArtifactError(
@@ -426,16 +427,24 @@ def default_pair(dataset: str) -> tuple[str, str]:
         )
     if {BASELINE, NEW} <= set(names):
         return BASELINE, NEW
-    names.sort(key=lambda name: _has_views(dataset, name))
-    baseline = BASELINE if BASELINE in names else next(name for name in names if name != NEW)
-    return baseline, NEW if NEW in names else next(name for name in names if name != baseline)
+    facts = {name: _views_and_method(dataset, name) for name in names}
+
+    def fits(role: str, name: str) -> tuple[bool, bool, bool]:  # sorts best first
+        views, method = facts[name]
+        return views, name != role, method != role
+
+    baseline = min(names, key=lambda name: (*fits(BASELINE, name), NEW in (name, facts[name][1])))
+    names.remove(baseline)
+    return baseline, min(names, key=lambda name: fits(NEW, name))
 
 
-def _has_views(dataset: str, name: str) -> bool:
+def _views_and_method(dataset: str, name: str) -> tuple[bool, str]:
+    """Whether a run has several views of each photo, and the name of its method; "" of a run that can't be read."""
     try:
-        return "views" in read_run(dataset, name)
+        info = read_run(dataset, name)
     except ArtifactError:
-        return False
+        return False, ""
+    return "views" in info, info["method"].get("name", "")
 
 
 def stand_in(info: Mapping) -> str | None:

@@ -244,6 +244,25 @@ def test_the_usual_runs_are_chosen_and_the_url_chooses_others(store):
     assert "mobilenetv2-finetuned" in app.metric[1].label
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("mobilenetv2-frozen-seed1", "deit"),  # in the order of names, deit would come first
+        ("zeta", "vit-tiny-finetuned-seed1"),
+        ("alpha", "beta"),
+        ("mobilenetv2-frozen", "vit-tiny-finetuned-seed1"),
+        ("mobilenetv2-frozen-seed1", "vit-tiny-finetuned"),
+    ],
+)
+def test_other_runs_of_the_usual_methods_take_the_usual_roles(place, pair):
+    table = store_photos()
+    for name in pair:
+        store_run(table, name, 2.0)
+    assert artifacts.default_pair("dogs47") == pair
+    app = open_page()
+    assert (app.session_state["baseline"], app.session_state["new"]) == pair
+
+
 def test_the_choice_of_runs_survives_a_change_of_page(store):
     app = open_page(new="mobilenetv2-finetuned", lang="fr")
     app.switch_page("pages/metrics.py").run()
@@ -341,6 +360,8 @@ def test_one_run_alone_takes_both_roles(place):
         app = open_page(url_path)
         assert not app.exception
         assert not app.error
+        assert "dogs47 has one run" in app.info[0].value
+        assert "python -m dogpoc train vit-tiny-finetuned --data dogs47 &&" in app.info[0].value
 
 
 def test_a_breed_without_test_photos_breaks_no_page(place):
@@ -845,9 +866,11 @@ def test_filters_that_leave_nothing_say_so_and_are_cleared_with_one_click(store)
     assert "true" not in app.query_params
 
 
-def test_the_same_run_in_both_roles_differs_on_no_photo(store):
+def test_the_same_run_in_both_roles_differs_on_no_photo_and_is_called_so(store):
     app = open_page("mistakes", baseline="vit-tiny-finetuned", who="only-new")
-    assert app.info[0].value == "No photo passes these filters."
+    assert "are the same run" in app.info[0].value
+    assert app.info[1].value == "No photo passes these filters."
+    assert "are the same run" not in words(open_page("mistakes"))
     assert not open_page("worst-breeds", baseline="vit-tiny-finetuned").exception
 
 
