@@ -644,6 +644,15 @@ def test_the_table_of_runs_writes_its_numbers_in_the_language_in_use():
         assert [re.sub(r"\s", " ", cell) for cell in cells] == ["cnn", "●", *expected]
 
 
+def test_the_machine_of_a_run_is_told_in_the_language_in_use():
+    info = {"hardware": {"train": "AMD EPYC, 1 threads", "evaluate": "a GPU of 2026"}}  # as older runs have it
+    assert shared.hardware(info, "train") == "AMD EPYC, 1 thread"
+    assert shared.hardware(info, "evaluate") == "a GPU of 2026"
+    use_language("fr")
+    assert shared.hardware({"hardware": {"train": "AMD EPYC, 2 threads"}}, "train") == "AMD EPYC, 2 fils d’exécution"
+    assert shared.hardware({"hardware": {}}, "train") == "une machine inconnue"
+
+
 def test_every_number_stands_with_its_interval_and_difference(store):
     table = open_page("metrics").table[0].value
     info = artifacts.read_run("dogs47", "vit-tiny-finetuned")["metrics"]["test"]

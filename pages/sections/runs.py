@@ -109,8 +109,8 @@ def _hardware(runs: dict[str, shared.Answers]) -> str:
     return "; ".join(
         _("{run}: trained on {train}, evaluated on {evaluate}").format(
             run=given.evaluation.run,
-            train=given.evaluation.info["hardware"].get("train", _("unknown")),
-            evaluate=given.evaluation.info["hardware"].get("evaluate", _("unknown")),
+            train=shared.hardware(given.evaluation.info, "train"),
+            evaluate=shared.hardware(given.evaluation.info, "evaluate"),
         )
         for given in runs.values()
     )

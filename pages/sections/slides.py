@@ -122,9 +122,9 @@ def _method(runs: dict[str, shared.Answers], role: str) -> None:
     cells[0].metric(_("top-1 accuracy"), percent(numbers["top1_accuracy"]))
     cells[0].caption(shared.interval(numbers["top1_accuracy_low"], numbers["top1_accuracy_high"]))
     cells[1].metric(_("photos a second"), number(info["photos_per_second"], 0))
-    cells[1].caption(_("on {hardware}").format(hardware=info["hardware"]["evaluate"]))
+    cells[1].caption(_("on {hardware}").format(hardware=shared.hardware(info, "evaluate")))
     cells[2].metric(_("training, s"), number(info["train_seconds"], 0))
-    cells[2].caption(_("on {hardware}").format(hardware=info["hardware"]["train"]))
+    cells[2].caption(_("on {hardware}").format(hardware=shared.hardware(info, "train")))
 
 
 def _new(runs: dict[str, shared.Answers]) -> None:

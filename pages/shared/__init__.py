@@ -18,7 +18,7 @@ from dogpoc import dataset as photo_files
 from dogpoc.artifacts import ArtifactError, Evaluation
 from dogpoc.figures import BASELINE, NEW
 from dogpoc.photo import PhotoError, read_photo, thumbnail
-from dogpoc.translation import _, breed_label, language, number, percent, translated
+from dogpoc.translation import _, breed_label, language, ngettext, number, percent, translated
 from pages.shared import imagined, reviewing
 
 ROLE = {"baseline": BASELINE, "new": NEW}
@@ -389,6 +389,16 @@ def method_summary(info: dict) -> str:
         method=translated(info["method"]["summary"]),
         parameters=number(info["parameters"] / 1e6, 1),
         trained=_("all") if info["trained_parameters"] == info["parameters"] else number(info["trained_parameters"]),
+    )
+
+
+def hardware(info: dict, step: str) -> str:
+    """On what a run was trained or evaluated (`step`: "train" or "evaluate"), in the language in use."""
+    stored = info["hardware"].get(step, _("unknown"))
+    return re.sub(
+        r"(\d+) threads?$",
+        lambda found: ngettext("{n} thread", "{n} threads", int(found[1])).format(n=number(int(found[1]))),
+        stored,
     )
 
 
