@@ -47,6 +47,11 @@ def usual_pair(dataset: str) -> tuple[str, str]:
     return artifacts.default_pair(dataset) if len(names) > 1 else (names[0], names[0])
 
 
+def commands_for_a_run(method: str, dataset: str) -> str:
+    """What trains a method on a dataset and evaluates the run, which is called after it."""
+    return f"python -m dogpoc train {method} --data {dataset} && {artifacts.evaluate_command(dataset, method)}"
+
+
 def announce_one_run(dataset: str) -> None:
     """On top of every page where one run has both roles: that it says nothing, and how to have another one."""
     if shared.baseline() != shared.new():
@@ -57,9 +62,7 @@ def announce_one_run(dataset: str) -> None:
     method = artifacts.BASELINE if shared.new() == artifacts.NEW else artifacts.NEW
     st.info(
         _("{dataset} has one run, which never differs from itself. To make another, run: `{commands}`").format(
-            dataset=dataset,
-            commands=f"python -m dogpoc train {method} --data {dataset} && "
-            + artifacts.evaluate_command(dataset, method),
+            dataset=dataset, commands=commands_for_a_run(method, dataset)
         )
     )
 
@@ -97,8 +100,7 @@ if not datasets:
     st.info(
         _("There are no results in {folder} yet. To make some, run: `{commands}`").format(
             folder=artifacts.root(),
-            commands="python -m dogpoc split dogs47 && python -m dogpoc train mobilenetv2-frozen --data dogs47 && "
-            "python -m dogpoc evaluate mobilenetv2-frozen --data dogs47",
+            commands=f"python -m dogpoc split {DATASET} && {commands_for_a_run(artifacts.BASELINE, DATASET)}",
         )
     )
     st.stop()

@@ -289,10 +289,21 @@ def _studies(runs: dict[str, shared.Answers]) -> None:
             if own and "-seed" not in info["run"]:
                 ours.setdefault(name, []).append(_accuracy(info))
     stand_ins = {method.stands_for: name for name, method in METHODS.items() if method.stands_for}
-    rows = [_study_row(method, ours, stand_ins) for method in METHODS.values() if method.published]
-    st.table(pd.DataFrame(rows).set_index(_("method")))
-    if any(row[_("measured here")] == _("not run") for row in rows):
-        st.caption(_("What was not run trains by `python -m dogpoc train NAME`, with a backbone from the hub."))
+    methods = [method for method in METHODS.values() if method.published]
+    measured = [_measured(method, ours, stand_ins) for method in methods]
+    table = {
+        _("method"): [method.name for method in methods],
+        _("published, other data"): [f"{m.published.figure()} — {translated(m.published.data)}" for m in methods],
+        _("measured here"): [found or _("not run") for found in measured],
+    }
+    st.table(pd.DataFrame(table).set_index(_("method")))
+    if not all(measured):
+        st.caption(
+            _(
+                "What was not run trains by `python -m dogpoc train NAME`; a pretrained backbone that is not here "
+                "comes from the hub."
+            )
+        )
 
 
 def _accuracy(info: dict) -> str:
@@ -306,16 +317,12 @@ def _accuracy(info: dict) -> str:
     return _("{accuracy}, not surely better than a blind guess").format(accuracy=words) if blind else words
 
 
-def _study_row(method: Method, ours: dict[str, list[str]], stand_ins: dict[str, str]) -> dict[str, str]:
+def _measured(method: Method, ours: dict[str, list[str]], stand_ins: dict[str, str]) -> str:
+    """The accuracies of a method's runs, or else of those that stand for it; "" where there are none."""
     other = stand_ins.get(method.name)
-    found = ", ".join(ours.get(method.name, []))
-    if not found and other in ours:
-        found = _("{other} in its place: {numbers}").format(other=other, numbers=", ".join(ours[other]))
-    return {
-        _("method"): method.name,
-        _("published, other data"): f"{method.published.figure()} — {translated(method.published.data)}",
-        _("measured here"): found or _("not run"),
-    }
+    if method.name in ours or other not in ours:
+        return ", ".join(ours.get(method.name, []))
+    return _("{other} in its place: {numbers}").format(other=other, numbers=", ".join(ours[other]))
 
 
 def _conclusions(runs: dict[str, shared.Answers]) -> None:
